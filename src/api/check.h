@@ -1,0 +1,26 @@
+/* check.h: arguments are checked once, here, before anything is computed. */
+#ifndef ATTN_API_CHECK_H
+#define ATTN_API_CHECK_H
+
+#include "attn/attn.h"
+
+#if defined(__GNUC__)
+#define ATTN_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
+#else
+#define ATTN_PRINTF(format_index, first)
+#endif
+
+/* Keeps the sentence for attn_error_message() on this thread and returns status. */
+attn_status attn_fail(attn_status status, const char *format, ...) ATTN_PRINTF(2, 3);
+
+/* ATTN_OK if the problem keeps every rule of attn.h; else the status and sentence of the first
+ * broken one. After ATTN_OK no size, stride or address computed from the problem can overflow. */
+attn_status attn_check_problem(const attn_problem *problem);
+
+/* Whether a tensor takes part: it has data, or it has a type and a dimension of 0. */
+bool attn_tensor_present(const attn_tensor *tensor);
+
+/* Bytes of one element; 0 for ATTN_DTYPE_NONE and unknown types. */
+size_t attn_dtype_size(attn_dtype dtype);
+
+#endif

@@ -1,0 +1,95 @@
+/* modify.h: what happens to scores between SCORE and WEIGH: soft cap, bias, ALiBi, masks. */
+
+/* Runs `body` for each vector of a tile: row k, first query q, and the vector's place `at`. */
+#define FOR_EACH_VECTOR(keys, width)      \
+    for (int k = 0; k < (keys); k++)      \
+        for (int q = 0; q < (width); q += LANES)
+
+static void NAME(softcap)(void *scores, int keys, int width, double cap) {
+    REAL *const s = scores;
+    const vec c = NAME(splat)((REAL)cap);
+    FOR_EACH_VECTOR(keys, width) {
+        REAL *const at = s + k * (int64_t)width + q;
+        NAME(store)(at, c * NAME(tanh)(NAME(load)(at)));
+    }
+}
+
+static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
+    REAL *const s = scores;
+    const REAL *const b = bias;
+    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736), masked = NAME(splat)((REAL)-INFINITY);
+    const vec lowest = NAME(splat)(REAL_LOWEST);
+    FOR_EACH_VECTOR(keys, width) {
+        const int64_t at = k * (int64_t)width + q;
+        const vec added = NAME(load)(b + at);
+        const vec sum = NAME(fma)(added, log2_e, NAME(load)(s + at));
+        NAME(store)(s + at, NAME(select)(VEC_MASK(added == masked), masked, NAME(max)(lowest, sum)));
+    }
+}
+
+static void NAME(add_alibi)(void *scores, int keys, int width, const void *slope, const void *position) {
+    REAL *const s = scores;
+    FOR_EACH_VECTOR(keys, width) {
+        REAL *const at = s + k * (int64_t)width + q;
+        const vec distance = NAME(abs)(NAME(load)((const REAL *)position + q) - NAME(splat)((REAL)k));
+        const vec slopes = NAME(load)((const REAL *)slope + q);
+        NAME(store)(at, NAME(fma)(-slopes, distance, NAME(load)(at)));
+    }
+}
+
+/* int32 per query in, a vector of the element's own width out, so that masks fit the lanes. */
+INLINE ivec NAME(load_int32)(const int32_t *p) {
+    INT wide[VEC_BYTES / sizeof(REAL)];
+    for (int i = 0; i < LANES; i++) wide[i] = p[i];
+    return NAME(load_int)(wide);
+}
+
+static void NAME(mask_range)(void *scores, int keys, int width, const int32_t *first,
+                             const int32_t *last) {
+    const vec masked = NAME(splat)((REAL)-INFINITY);
+    for (int q = 0; q < width; q += LANES) {
+        const ivec from = NAME(load_int32)(first + q), to = NAME(load_int32)(last + q);
+        for (int k = 0; k < keys; k++) {
+            REAL *const at = (REAL *)scores + k * (int64_t)width + q;
+            const ivec key = NAME(splat_int)(k);
+            const ivec visible = VEC_MASK(key >= from) & VEC_MASK(key < to);
+            NAME(store)(at, NAME(select)(visible, NAME(load)(at), masked));
+        }
+    }
+}
+
+static void NAME(mask_documents)(void *scores, int keys, int width, const int32_t *key_ids,
+                                 const int32_t *query_ids) {
+    const vec masked = NAME(splat)((REAL)-INFINITY);
+    for (int q = 0; q < width; q += LANES) {
+        const ivec ids = NAME(load_int32)(query_ids + q);
+        for (int k = 0; k < keys; k++) {
+            REAL *const at = (REAL *)scores + k * (int64_t)width + q;
+            const ivec visible = VEC_MASK(ids == NAME(splat_int)(key_ids[k]));
+            NAME(store)(at, NAME(select)(visible, NAME(load)(at), masked));
+        }
+    }
+}
+
+/* One row; called with a constant stride of 1 where it is 1, so that the compiler makes vectors. */
+INLINE int NAME(load_allowed_row)(REAL *target, const uint8_t *allowed, int64_t stride, int columns) {
+    int shut = 0;
+    for (int c = 0; c < columns; c++) {
+        const int closed = allowed[c * stride] == 0;
+        target[c] = closed ? (REAL)-INFINITY : 0;
+        shut += closed;
+    }
+    return (shut < columns ? ATTN_SOME_OPEN : 0) | (shut > 0 ? ATTN_SOME_SHUT : 0);
+}
+
+static int NAME(load_allowed)(void *target, int64_t target_stride, const uint8_t *allowed,
+                              int64_t row_stride, int64_t column_stride, int rows, int columns) {
+    int met = 0;
+    for (int r = 0; r < rows; r++) {
+        REAL *const to = (REAL *)target + r * target_stride;
+        const uint8_t *const row = allowed + r * row_stride;
+        met |= column_stride == 1 ? NAME(load_allowed_row)(to, row, 1, columns)
+                                  : NAME(load_allowed_row)(to, row, column_stride, columns);
+    }
+    return met;
+}
