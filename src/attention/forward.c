@@ -83,158 +83,231 @@ static void clear_unowned(const worker *w) {
 
 /* ------------------------------------------------------------------------------ block begins */
 
+static int64_t padded(int d, const attn_tiles *t) {
+    return (d + t->lanes - 1) / t->lanes * t->lanes;
+}
+
 static void load_query(worker *w, const attn_block *b) {
-    const attn_tensor *const t = &w->problem->query;
-    const attn_tiles *const tiles = w->tiles;
+    const attn_tensor *const q = &w->problem->query;
+    const attn_tiles *const t = w->tiles;
     const int64_t first = b->sequence.query_first + b->first_query;
-    const int d = w->plan->d, lanes = tiles->lanes, stride = (d + lanes - 1) / lanes * lanes;
-    const size_t elements = b->few ? (size_t)b->rows * (size_t)stride : (size_t)d * (size_t)b->width;
-    memset(w->space.query, 0, elements * (size_t)tiles->element_size);
+    const int d = w->plan->d;
+    const double factor = w->plan->query_factor;
+    if (!b->few) {
+        const void *const from = attn_at(q, t->element_size, b->sequence.batch, b->first_head, first, 0);
+        if (b->rows < b->width) t->fill(w->space.query, 1, (int64_t)d * b->width, 0);
+        t->load_transposed(w->space.query, b->width, from, q->stride[2], q->stride[3], b->rows, d, factor);
+        return;
+    }
+    const int64_t stride = padded(d, t);
+    if (d < stride) t->fill(w->space.query, 1, b->rows * stride, 0);
     for (int g = 0; g < b->heads; g++) {
         const void *const from =
-            attn_at(t, tiles->element_size, b->sequence.batch, b->first_head + g, first, 0);
-        if (b->few)
-            tiles->load_rows(offset(w->space.query, (int64_t)g * b->queries * stride, tiles), stride, from,
-                             t->stride[2], t->stride[3], b->queries, d, w->plan->query_factor);
-        else
-            tiles->load_transposed(w->space.query, b->width, from, t->stride[2], t->stride[3], b->queries, d,
-                                   w->plan->query_factor);
+            attn_at(q, t->element_size, b->sequence.batch, b->first_head + g, first, 0);
+        t->load_rows(offset(w->space.query, g * b->queries * stride, t), stride, from, q->stride[2],
+                     q->stride[3], b->queries, d, factor);
     }
 }
 
-/* maximum = -infinity and sum = 0, or the sink's logit and exp2(0), which it alone would give. */
-static void begin_softmax(worker *w, const attn_block *b) {
+static int64_t output_elements(const worker *w, const attn_block *b) {
+    return b->few ? b->rows * padded(w->plan->d_value, w->tiles) : (int64_t)w->plan->d_value * b->width;
+}
+
+/* Nothing seen yet: maximum -infinity, sum and output 0. */
+static void clear_partial(const worker *w, const attn_block *b, const attn_partial *r) {
+    w->tiles->fill(r->maximum, 1, b->width, (double)-INFINITY);
+    w->tiles->fill(r->sum, 1, b->width, 0);
+    w->tiles->fill(r->output, 1, output_elements(w, b), 0);
+}
+
+/* The sink has been seen: its logit is the maximum and exp2(0) the sum. */
+static void begin_with_sink(const worker *w, const attn_block *b, const attn_partial *r) {
     const attn_tensor *const sinks = &w->problem->score.sinks;
     const attn_tiles *const t = w->tiles;
-    t->fill(w->space.maximum, 1, b->width, (double)-INFINITY);
-    t->fill(w->space.sum, 1, b->width, 0);
-    t->fill(w->space.output, 1, (int64_t)w->plan->d_value * b->width, 0);
-    if (!attn_tensor_present(sinks) || b->columns.first > 0) return;
+    if (!attn_tensor_present(sinks) || b->columns.first > 0) return; /* only the first part has it */
     for (int g = 0; g < b->heads; g++) {
-        void *const maximum = offset(w->space.maximum, (int64_t)g * b->queries, t);
-        const void *const sink = attn_at(sinks, t->element_size, attn_broadcast_index(sinks, 0, b->sequence.index),
-                                         attn_broadcast_index(sinks, 1, b->first_head + g), 0, 0);
-        t->load_rows(maximum, 1, sink, 0, 0, b->queries, 1, LOG2_E);
+        const void *const sink =
+            attn_at(sinks, t->element_size, attn_broadcast_index(sinks, 0, b->sequence.index),
+                    attn_broadcast_index(sinks, 1, b->first_head + g), 0, 0);
+        t->load_rows(offset(r->maximum, (int64_t)g * b->queries, t), 0, sink, 0, 0, 1, b->queries, LOG2_E);
     }
     /* exp2(m - m) is 1, and 0 for a sink of -infinity */
-    t->rescale(w->space.sum, w->space.maximum, w->space.maximum, NULL, b->width);
+    t->rescale(r->sum, r->maximum, r->maximum, NULL, b->width);
 }
 
-/* ------------------------------------------------------------------------------ one key block */
+static void merge(const worker *w, const attn_block *b, const attn_partial *to, const attn_partial *from) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_value;
+    if (b->few)
+        t->merge_few(to->output, padded(d, t), to->maximum, to->sum, from->output, from->maximum, from->sum,
+                     d, b->rows);
+    else t->merge(to->output, to->maximum, to->sum, from->output, from->maximum, from->sum, d, b->width);
+}
 
-/* A block of keys or values, feature by feature: where it lies, or packed. */
-static const void *rows_of(const worker *w, const attn_tensor *t, const attn_block *b, int64_t k, int count,
+/* -------------------------------------------------------------------------------- one tile */
+
+/* A tile's keys or values, feature by feature: where they lie, or packed. */
+static const void *rows_of(const worker *w, const attn_tensor *t, const attn_block *b, const attn_tile *tile,
                            void *packed, bool pack, int64_t *stride) {
     const attn_tiles *const tiles = w->tiles;
     const int d = (int)t->shape[3];
     const void *const at =
-        attn_at(t, tiles->element_size, b->sequence.batch, b->key_head, b->sequence.key_first + k, 0);
+        attn_at(t, tiles->element_size, b->sequence.batch, b->key_head, b->sequence.key_first + tile->k, 0);
     *stride = pack ? d : t->stride[2];
     if (!pack) return at;
-    tiles->load_rows(packed, d, at, t->stride[2], t->stride[3], count, d, 1.0);
+    tiles->load_rows(packed, d, at, t->stride[2], t->stride[3], tile->count, d, 1.0);
     return packed;
 }
 
-static void score_keys(worker *w, const attn_block *b, int64_t k, int count, void *scores) {
+static void score(worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_tiles *const t = w->tiles;
-    const int d = w->plan->d, padded = (d + t->lanes - 1) / t->lanes * t->lanes;
+    const int d = w->plan->d;
     int64_t stride;
     const void *const key =
-        rows_of(w, &w->problem->key, b, k, count, w->space.key, w->plan->pack_key, &stride);
-    if (b->few) t->score_few(scores, w->space.query, padded, key, stride, count, d, b->rows, b->width);
-    else t->score(scores, w->space.query, key, stride, count, d, b->width);
+        rows_of(w, &w->problem->key, b, tile, w->space.key, w->plan->pack_key, &stride);
+    if (b->few)
+        t->score_few(scores, w->space.query, padded(d, t), key, stride, tile->count, d, b->rows, tile->width);
+    else t->score(scores, w->space.query, key, stride, tile->count, d, b->width);
 }
 
-static void aggregate_values(worker *w, const attn_block *b, int64_t k, int count, const void *weights,
-                             bool masked) {
+static void weigh(worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
+    attn_workspace *const s = &w->space;
+    if (b->few)
+        w->tiles->weigh_few(scores, tile->count, b->rows, tile->width, w->plan->weigh_factor, s->stretch.maximum, s->stretch.sum, s->shrink);
+    else w->tiles->weigh(scores, tile->count, b->width, w->plan->weigh_factor, s->stretch.maximum, s->stretch.sum, s->shrink);
+}
+
+static void aggregate(worker *w, const attn_block *b, const attn_tile *tile, const void *weights,
+                      bool masked) {
     const attn_tiles *const t = w->tiles;
     attn_workspace *const s = &w->space;
-    const int d = w->plan->d_value;
+    const int d = w->plan->d_value, count = tile->count;
+    const int64_t row = padded(d, t);
     int64_t stride;
-    const void *const value = rows_of(w, &w->problem->value, b, k, count, s->value, w->plan->pack_value, &stride);
+    const void *const value =
+        rows_of(w, &w->problem->value, b, tile, s->value, w->plan->pack_value, &stride);
     if (masked && !t->all_finite(value, stride, count, d)) {
-        attn_hidden_tile(w->problem, t, b, s, k, count);
-        t->aggregate_visible(s->output, s->shrink, weights, s->hidden, value, stride, count, d, b->width);
+        attn_hidden_tile(w->problem, t, b, s, tile);
+        t->aggregate_visible(s->stretch.output, b->few ? 1 : b->width, b->few ? row : 1, s->shrink, weights, s->hidden,
+                             tile->key_stride, tile->row_stride, value, stride, count, d, b->rows);
     } else if (b->few) {
-        t->aggregate_few(s->output, s->shrink, weights, value, stride, count, d, b->rows, b->width);
+        t->aggregate_few(s->stretch.output, row, s->shrink, weights, value, stride, count, d, b->rows, tile->width);
     } else {
-        t->aggregate(s->output, s->shrink, weights, value, stride, count, d, b->width);
+        t->aggregate(s->stretch.output, s->shrink, weights, value, stride, count, d, b->width);
     }
 }
 
-static int64_t kept_index(const attn_block *b, int64_t k) {
-    return k / ATTN_KEY_BLOCK - b->keys.first / ATTN_KEY_BLOCK;
+static int64_t kept_index(const attn_block *b, const attn_tile *tile) {
+    return tile->k / ATTN_KEY_BLOCK - b->keys.first / ATTN_KEY_BLOCK;
 }
 
-static void *kept_weights(const worker *w, const attn_block *b, int64_t k) {
-    return offset(w->space.kept, (k - b->keys.first) * b->width, w->tiles);
+static void *kept_weights(const worker *w, const attn_block *b, const attn_tile *tile) {
+    return offset(w->space.kept, kept_index(b, tile) * ATTN_KEY_BLOCK * w->tiles->block, w->tiles);
 }
 
-static void *kept_maximum(const worker *w, const attn_block *b, int64_t k) {
-    return offset(w->space.kept_maximum, kept_index(b, k) * b->width, w->tiles);
+static void *kept_maximum(const worker *w, const attn_block *b, const attn_tile *tile) {
+    return offset(w->space.kept_maximum, kept_index(b, tile) * w->tiles->block, w->tiles);
 }
 
-static void attend_to_keys(worker *w, const attn_block *b, int64_t k, int count) {
+static void attend(worker *w, const attn_block *b, const attn_tile *tile) {
     const attn_problem *const p = w->problem;
     attn_workspace *const s = &w->space;
     const bool keep = p->weights.data != NULL;
-    const attn_visibility seen = attn_mask_tile(p, w->tiles, b, s, k, count);
-    if (keep) s->kept_any[kept_index(b, k)] = seen != ATTN_TILE_SHUT;
+    const attn_visibility seen = attn_mask_tile(p, w->tiles, b, s, tile);
+    if (keep) s->kept_any[kept_index(b, tile)] = seen != ATTN_TILE_SHUT;
     if (seen == ATTN_TILE_SHUT) return;
 
-    void *const scores = keep ? kept_weights(w, b, k) : s->scores;
-    score_keys(w, b, k, count, scores);
-    attn_modify_scores(p, w->tiles, b, s, k, count, scores);
-    if (seen == ATTN_TILE_PARTIAL) attn_mask_apply(p, w->tiles, b, s, k, count, scores);
-    w->tiles->weigh(scores, count, b->width, s->maximum, s->sum, s->shrink);
-    if (keep) memcpy(kept_maximum(w, b, k), s->maximum, (size_t)b->width * (size_t)w->tiles->element_size);
-    if (p->output.data && w->plan->d_value > 0) {
-        const bool masked = seen == ATTN_TILE_PARTIAL || attn_tensor_present(&p->score.bias);
-        aggregate_values(w, b, k, count, scores, masked);
+    void *const scores = keep ? kept_weights(w, b, tile) : s->scores;
+    score(w, b, tile, scores);
+    attn_modify_scores(p, w->tiles, b, s, tile, scores);
+    if (seen == ATTN_TILE_PARTIAL) attn_mask_apply(p, w->tiles, b, s, tile, scores);
+    weigh(w, b, tile, scores);
+    if (keep)
+        memcpy(kept_maximum(w, b, tile), s->stretch.maximum, (size_t)b->width * (size_t)w->tiles->element_size);
+    if (p->output.data && w->plan->d_value > 0)
+        aggregate(w, b, tile, scores, seen == ATTN_TILE_PARTIAL || attn_tensor_present(&p->score.bias));
+}
+
+typedef void tile_function(worker *, const attn_block *, const attn_tile *);
+
+/* Calls `each` for the tiles of a range of a block's keys: cut at multiples of ATTN_KEY_BLOCK. */
+static void for_each_tile_in(worker *w, const attn_block *b, attn_key_range keys, tile_function *each) {
+    for (int64_t k = keys.first; k < keys.last;) {
+        const int64_t cut = (k / ATTN_KEY_BLOCK + 1) * ATTN_KEY_BLOCK;
+        const int64_t end = cut < keys.last ? cut : keys.last;
+        const attn_tile tile = attn_tile_at(b, w->tiles, k, (int)(end - k));
+        each(w, b, &tile);
+        k = end;
     }
 }
 
-/* Calls `each` for the key blocks of a block of queries: cut at multiples of ATTN_KEY_BLOCK. */
-static void for_each_key_block(worker *w, const attn_block *b,
-                               void (*each)(worker *, const attn_block *, int64_t k, int count)) {
-    for (int64_t k = b->keys.first; k < b->keys.last;) {
-        const int64_t cut = (k / ATTN_KEY_BLOCK + 1) * ATTN_KEY_BLOCK;
-        const int64_t end = cut < b->keys.last ? cut : b->keys.last;
-        each(w, b, k, (int)(end - k));
-        k = end;
+static void for_each_tile(worker *w, const attn_block *b, tile_function *each) {
+    for_each_tile_in(w, b, b->keys, each);
+}
+
+/* Attends to all keys of a block, stretch by stretch; the result is in space.total. */
+static void attend_to_all(worker *w, const attn_block *b) {
+    attn_workspace *const s = &w->space;
+    int64_t k = b->keys.first;
+    clear_partial(w, b, &s->stretch);
+    begin_with_sink(w, b, &s->stretch);
+    for (;;) {
+        const int64_t cut = (k / ATTN_KEY_SPLIT + 1) * ATTN_KEY_SPLIT;
+        const attn_key_range keys = {k, cut < b->keys.last ? cut : b->keys.last};
+        for_each_tile_in(w, b, keys, attend);
+        if (k == b->keys.first) { /* the first stretch is the total so far */
+            const attn_partial first = s->stretch;
+            s->stretch = s->total;
+            s->total = first;
+        } else {
+            merge(w, b, &s->total, &s->stretch);
+        }
+        if (cut >= b->keys.last) return;
+        clear_partial(w, b, &s->stretch);
+        k = cut;
     }
 }
 
 /* -------------------------------------------------------------------------------- block ends */
 
-/* Weights of one block of keys, from its own maximum to `factor`'s scale, out of the lanes. */
-static void store_weights(worker *w, const attn_block *b, int64_t k, int count, const void *to,
-                          const void *by) {
-    const attn_tensor *const t = &w->problem->weights;
+/* Out of a tile, or the output: rows of head g to where they belong, each times its factor. */
+static void store_head(const worker *w, const attn_block *b, int g, const attn_tensor *t, int64_t column,
+                       int columns, const void *from, int64_t column_stride, int64_t row_stride,
+                       const void *factors) {
     const attn_tiles *const tiles = w->tiles;
-    const int size = tiles->element_size;
+    const int64_t row = (int64_t)g * b->queries;
+    void *const to = attn_at(t, tiles->element_size, b->sequence.batch, b->first_head + g,
+                             b->sequence.query_first + b->first_query, column);
+    const char *const source = (const char *)from + row * row_stride * tiles->element_size;
+    const char *const factor = (const char *)factors + row * tiles->element_size;
+    if (b->few)
+        tiles->store_rows(to, t->stride[2], t->stride[3], source, row_stride, b->queries, columns, factor);
+    else
+        tiles->store_transposed(to, t->stride[2], t->stride[3], source, column_stride, b->queries, columns,
+                                factor);
+}
+
+/* Weights of one tile, from its own maximum to the block's, times `by` (NULL: one), to their place. */
+static void store_weights(worker *w, const attn_block *b, const attn_tile *tile, const void *by) {
     const int64_t first = b->sequence.query_first + b->first_query;
-    if (!w->space.kept_any[kept_index(b, k)]) {
+    if (!w->space.kept_any[kept_index(b, tile)]) {
         for (int g = 0; g < b->heads; g++)
             zero_weights(w, b->sequence.batch, b->first_head + g, first, b->queries,
-                         (attn_key_range){k, k + count});
+                         (attn_key_range){tile->k, tile->k + tile->count});
         return;
     }
-    tiles->rescale(w->space.factor, kept_maximum(w, b, k), to, by, b->width);
-    for (int g = 0; g < b->heads; g++) {
-        const int64_t row = (int64_t)g * b->queries;
-        tiles->store_transposed(attn_at(t, size, b->sequence.batch, b->first_head + g, first, k), t->stride[2],
-                                t->stride[3], offset(kept_weights(w, b, k), row, tiles), b->width, b->queries,
-                                count, offset(w->space.factor, row, tiles));
-    }
+    w->tiles->rescale(w->space.factor, kept_maximum(w, b, tile), w->space.total.maximum, by, b->width);
+    for (int g = 0; g < b->heads; g++)
+        store_head(w, b, g, &w->problem->weights, tile->k, tile->count, kept_weights(w, b, tile),
+                   tile->key_stride, tile->row_stride, w->space.factor);
 }
 
-static void store_final_weights(worker *w, const attn_block *b, int64_t k, int count) {
-    store_weights(w, b, k, count, w->space.maximum, w->space.inverse);
+static void store_final_weights(worker *w, const attn_block *b, const attn_tile *tile) {
+    store_weights(w, b, tile, w->space.inverse);
 }
 
-static void store_partial_weights(worker *w, const attn_block *b, int64_t k, int count) {
-    store_weights(w, b, k, count, w->space.maximum, NULL);
+static void store_partial_weights(worker *w, const attn_block *b, const attn_tile *tile) {
+    store_weights(w, b, tile, NULL);
 }
 
 /* The columns that no key of the block stands in. */
@@ -250,15 +323,16 @@ static void zero_other_weights(const worker *w, const attn_block *b) {
 }
 
 /* In a row whose sum is NaN, 0 * NaN has spoilt the masked entries: they are 0 by definition. */
-static void zero_hidden_weights(worker *w, const attn_block *b, int64_t k, int count) {
+static void zero_hidden_weights(worker *w, const attn_block *b, const attn_tile *tile) {
     const attn_tensor *const t = &w->problem->weights;
+    const int size = w->tiles->element_size;
     const int64_t query = b->sequence.query_first + b->first_query;
-    attn_hidden_tile(w->problem, w->tiles, b, &w->space, k, count);
+    attn_hidden_tile(w->problem, w->tiles, b, &w->space, tile);
     for (int g = 0; g < b->heads; g++)
-        w->tiles->zero_masked(
-            attn_at(t, w->tiles->element_size, b->sequence.batch, b->first_head + g, query, k), t->stride[2],
-            t->stride[3], offset(w->space.hidden, (int64_t)g * b->queries, w->tiles), b->queries, count,
-            b->width);
+        w->tiles->zero_masked(attn_at(t, size, b->sequence.batch, b->first_head + g, query, tile->k),
+                              t->stride[2], t->stride[3],
+                              offset(w->space.hidden, g * b->queries * tile->row_stride, w->tiles),
+                              tile->key_stride, tile->row_stride, b->queries, tile->count);
 }
 
 /* Sum and maximum are final: writes log-sum-exp and output; returns whether some row is NaN. */
@@ -267,34 +341,36 @@ static bool store_results(worker *w, const attn_block *b) {
     const attn_tiles *const t = w->tiles;
     attn_workspace *const s = &w->space;
     const int64_t first = b->sequence.query_first + b->first_query;
+    const int d = w->plan->d_value;
     const bool nan =
-        t->finish(s->inverse, p->lse.data ? s->lse : NULL, s->maximum, s->sum, b->rows, b->width);
+        t->finish(s->inverse, p->lse.data ? s->lse : NULL, s->total.maximum, s->total.sum, b->rows, b->width);
     for (int g = 0; g < b->heads; g++) {
-        const int64_t head = b->first_head + g, row = (int64_t)g * b->queries;
         if (p->lse.data)
-            t->load_rows(attn_at(&p->lse, t->element_size, b->sequence.batch, head, first, 0),
-                         p->lse.stride[2], offset(s->lse, row, t), 1, 1, b->queries, 1, 1.0);
+            t->load_rows(attn_at(&p->lse, t->element_size, b->sequence.batch, b->first_head + g, first, 0),
+                         p->lse.stride[2], offset(s->lse, (int64_t)g * b->queries, t), 1, 1, b->queries, 1, 1.0);
         if (p->output.data)
-            t->store_transposed(attn_at(&p->output, t->element_size, b->sequence.batch, head, first, 0),
-                                p->output.stride[2], p->output.stride[3], offset(s->output, row, t), b->width,
-                                b->queries, w->plan->d_value, offset(s->inverse, row, t));
+            store_head(w, b, g, &p->output, 0, d, s->total.output, b->width, padded(d, t), s->inverse);
     }
     return nan;
 }
 
+/* ------------------------------------------------------------------------- partial results */
+
+static attn_partial partial_of(const worker *w, const forward_call *call, int64_t task) {
+    char *const at = call->partials + w->plan->partial_bytes * (size_t)task;
+    const size_t row = (size_t)w->tiles->block * (size_t)w->tiles->element_size;
+    return (attn_partial){at, at + row, at + 2 * row};
+}
+
+static void keep_partial(const worker *w, const attn_block *b, attn_partial to) {
+    const attn_partial *const from = &w->space.total;
+    const size_t size = (size_t)w->tiles->element_size;
+    memcpy(to.maximum, from->maximum, (size_t)b->width * size);
+    memcpy(to.sum, from->sum, (size_t)b->width * size);
+    memcpy(to.output, from->output, (size_t)output_elements(w, b) * size);
+}
+
 /* ------------------------------------------------------------------------------------ tasks */
-
-static size_t partial_part(const worker *w, int rows_of_block) {
-    return (size_t)rows_of_block * (size_t)w->tiles->block * (size_t)w->tiles->element_size;
-}
-
-/* A partial result is laid out as maximum, sum, output. */
-static void keep_partial(const worker *w, const attn_block *b, char *partial) {
-    const size_t row = (size_t)b->width * (size_t)w->tiles->element_size;
-    memcpy(partial, w->space.maximum, row);
-    memcpy(partial + partial_part(w, 1), w->space.sum, row);
-    memcpy(partial + partial_part(w, 2), w->space.output, row * (size_t)w->plan->d_value);
-}
 
 static bool is_whole(const attn_block *b, bool last_split) {
     return b->columns.first == 0 && last_split;
@@ -309,27 +385,26 @@ static void run_task(worker *w, const forward_call *call, int64_t task) {
 
     attn_mask_begin(w->problem, w->tiles, &b, &w->space);
     load_query(w, &b);
-    begin_softmax(w, &b);
-    for_each_key_block(w, &b, attend_to_keys);
+    attend_to_all(w, &b);
     if (weights) zero_other_weights(w, &b);
     if (!is_whole(&b, last_split)) {
-        if (weights) for_each_key_block(w, &b, store_partial_weights);
-        keep_partial(w, &b, call->partials + w->plan->partial_bytes * (size_t)task);
+        if (weights) for_each_tile(w, &b, store_partial_weights);
+        keep_partial(w, &b, partial_of(w, call, task));
         return;
     }
     const bool nan = store_results(w, &b);
     if (!weights) return;
-    for_each_key_block(w, &b, store_final_weights);
-    if (nan) for_each_key_block(w, &b, zero_hidden_weights);
+    for_each_tile(w, &b, store_final_weights);
+    if (nan) for_each_tile(w, &b, zero_hidden_weights);
 }
 
 /* Brings the weights that a split has stored to the scale of the whole row. */
-static void rescale_split(worker *w, const attn_block *b, const char *partial) {
+static void rescale_split(worker *w, const attn_block *b, const void *split_maximum) {
     const attn_tensor *const t = &w->problem->weights;
     const attn_tiles *const tiles = w->tiles;
     const int64_t first = b->sequence.query_first + b->first_query;
     const int64_t last = b->columns.last < b->sequence.keys ? b->columns.last : b->sequence.keys;
-    tiles->rescale(w->space.factor, partial, w->space.maximum, w->space.inverse, b->width);
+    tiles->rescale(w->space.factor, split_maximum, w->space.total.maximum, w->space.inverse, b->width);
     for (int g = 0; g < b->heads; g++)
         tiles->scale_rows(attn_at(t, tiles->element_size, b->sequence.batch, b->first_head + g, first,
                                   b->columns.first),
@@ -337,29 +412,27 @@ static void rescale_split(worker *w, const attn_block *b, const char *partial) {
                           offset(w->space.factor, (int64_t)g * b->queries, tiles));
 }
 
-/* Merges a block's splits in the order of their keys; called for the last split's task. */
+/* Merges a block's splits (only few queries are split) in the order of their keys; called for all
+ * tasks, it acts on the last split of each block. */
 static void merge_task(worker *w, const forward_call *call, int64_t last) {
     bool last_split;
     const attn_block b = attn_plan_block(w->plan, call->table, last, &last_split);
     attn_workspace *const s = &w->space;
     if (!last_split || is_whole(&b, last_split) || b.rows == 0) return;
     const int64_t splits = b.columns.first / ATTN_KEY_SPLIT + 1, first = last - splits + 1;
-    w->tiles->fill(s->maximum, 1, b.width, (double)-INFINITY);
-    w->tiles->fill(s->sum, 1, b.width, 0);
-    w->tiles->fill(s->output, 1, (int64_t)w->plan->d_value * b.width, 0);
+    clear_partial(w, &b, &s->total);
     for (int64_t i = first; i <= last; i++) {
-        const char *const partial = call->partials + w->plan->partial_bytes * (size_t)i;
-        w->tiles->merge(s->output, s->maximum, s->sum, partial + partial_part(w, 2), partial,
-                        partial + partial_part(w, 1), w->plan->d_value, b.width);
+        const attn_partial part = partial_of(w, call, i);
+        merge(w, &b, &s->total, &part);
     }
     const bool nan = store_results(w, &b);
     for (int64_t i = first; i <= last && w->problem->weights.data; i++) {
         attn_block split = attn_plan_block(w->plan, call->table, i, &last_split);
-        rescale_split(w, &split, call->partials + w->plan->partial_bytes * (size_t)i);
+        rescale_split(w, &split, partial_of(w, call, i).maximum);
         if (!nan) continue;
         attn_mask_begin(w->problem, w->tiles, &split, s);
         zero_other_weights(w, &split);
-        for_each_key_block(w, &split, zero_hidden_weights);
+        for_each_tile(w, &split, zero_hidden_weights);
     }
 }
 

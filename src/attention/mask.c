@@ -1,6 +1,7 @@
 /* mask.c: see mask.h. */
 #include "attention/mask.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "api/check.h"
@@ -55,12 +56,13 @@ static attn_visibility both(attn_visibility a, attn_visibility b) {
     return a < b ? a : b;
 }
 
-static attn_visibility ranges_visibility(const attn_block *b, const attn_workspace *w, int64_t k,
-                                         int count) {
+static attn_visibility ranges_visibility(const attn_block *b, const attn_workspace *w,
+                                         const attn_tile *tile) {
+    const int64_t first = tile->k, last = tile->k + tile->count;
     bool all = true, any = false;
     for (int r = 0; r < b->rows; r++) {
-        all &= w->visible[r].first <= k && w->visible[r].last >= k + count;
-        any |= w->visible[r].first < k + count && w->visible[r].last > k;
+        all &= w->visible[r].first <= first && w->visible[r].last >= last;
+        any |= w->visible[r].first < last && w->visible[r].last > first;
     }
     return all ? ATTN_TILE_OPEN : any ? ATTN_TILE_PARTIAL : ATTN_TILE_SHUT;
 }
@@ -83,105 +85,163 @@ static const int32_t *key_documents(const attn_problem *p, const attn_block *b, 
 }
 
 static attn_visibility documents_visibility(const attn_problem *p, const attn_block *b,
-                                            const attn_workspace *w, int64_t k, int count) {
-    const id_span keys = span_of(key_documents(p, b, k), count), queries = span_of(w->documents, b->rows);
+                                            const attn_workspace *w, const attn_tile *tile) {
+    const id_span keys = span_of(key_documents(p, b, tile->k), tile->count);
+    const id_span queries = span_of(w->documents, b->rows);
     if (keys.lowest > queries.highest || keys.highest < queries.lowest) return ATTN_TILE_SHUT;
     const bool one = keys.lowest == keys.highest && queries.lowest == queries.highest;
     return one ? ATTN_TILE_OPEN : ATTN_TILE_PARTIAL;
 }
 
+/* Where the entries of bias or allowed for a head's part of a tile begin. */
+static const void *pair_entries(const attn_tensor *t, int element_size, const attn_block *b, int64_t head,
+                                int64_t k) {
+    return attn_at(t, element_size, attn_broadcast_index(t, 0, b->sequence.index),
+                   attn_broadcast_index(t, 1, head), attn_broadcast_index(t, 2, b->first_query),
+                   attn_broadcast_index(t, 3, k));
+}
+
+/* The rows of `allowed` are as far apart as those of a tile of few, which they then make up. */
+static int64_t allowed_stride(const attn_block *b, const attn_tile *tile) {
+    return b->few ? tile->row_stride : ATTN_KEY_BLOCK;
+}
+
 static attn_visibility allowed_visibility(const attn_problem *p, const attn_tiles *tiles,
-                                          const attn_block *b, attn_workspace *w, int64_t k, int count) {
+                                          const attn_block *b, attn_workspace *w, const attn_tile *tile) {
     const attn_tensor *const t = &p->mask.allowed;
+    const int64_t stride = allowed_stride(b, tile);
     int met = 0;
     for (int g = 0; g < b->heads; g++) {
-        const uint8_t *const from = attn_at(t, 1, attn_broadcast_index(t, 0, b->sequence.index),
-                                            attn_broadcast_index(t, 1, b->first_head + g),
-                                            attn_broadcast_index(t, 2, b->first_query),
-                                            attn_broadcast_index(t, 3, k));
-        char *const to = (char *)w->allowed + g * b->queries * ATTN_KEY_BLOCK * tiles->element_size;
-        met |= tiles->load_allowed(to, ATTN_KEY_BLOCK, from, attn_broadcast_stride(t, 2),
-                                   attn_broadcast_stride(t, 3), b->queries, count);
+        char *const to = (char *)w->allowed + g * b->queries * stride * tiles->element_size;
+        met |= tiles->load_allowed(to, stride, pair_entries(t, 1, b, b->first_head + g, tile->k),
+                                   attn_broadcast_stride(t, 2), attn_broadcast_stride(t, 3), b->queries,
+                                   tile->count);
     }
     if (!(met & ATTN_SOME_OPEN)) return ATTN_TILE_SHUT;
     return met & ATTN_SOME_SHUT ? ATTN_TILE_PARTIAL : ATTN_TILE_OPEN;
 }
 
 attn_visibility attn_mask_tile(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
-                               attn_workspace *w, int64_t k, int count) {
-    attn_visibility seen = ranges_visibility(b, w, k, count);
+                               attn_workspace *w, const attn_tile *tile) {
+    attn_visibility seen = ranges_visibility(b, w, tile);
     if (seen != ATTN_TILE_SHUT && p->mask.key_documents)
-        seen = both(seen, documents_visibility(p, b, w, k, count));
+        seen = both(seen, documents_visibility(p, b, w, tile));
     if (seen != ATTN_TILE_SHUT && attn_tensor_present(&p->mask.allowed))
-        seen = both(seen, allowed_visibility(p, tiles, b, w, k, count));
+        seen = both(seen, allowed_visibility(p, tiles, b, w, tile));
     return seen;
 }
 
-static void add_bias(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
-                     attn_workspace *w, int64_t k, int count, void *scores) {
-    const attn_tensor *const t = &p->score.bias;
-    const int size = tiles->element_size;
-    if (b->rows < b->width) memset(w->extra, 0, (size_t)count * (size_t)b->width * (size_t)size);
-    for (int g = 0; g < b->heads; g++) {
-        const void *const from = attn_at(t, size, attn_broadcast_index(t, 0, b->sequence.index),
-                                         attn_broadcast_index(t, 1, b->first_head + g),
-                                         attn_broadcast_index(t, 2, b->first_query),
-                                         attn_broadcast_index(t, 3, k));
-        tiles->load_transposed((char *)w->extra + g * b->queries * size, b->width, from,
-                               attn_broadcast_stride(t, 2), attn_broadcast_stride(t, 3), b->queries, count,
-                               1.0);
-    }
-    tiles->add_bias(scores, w->extra, count, b->width);
+static void zero_extra(const attn_tiles *tiles, const attn_tile *tile, attn_workspace *w) {
+    memset(w->extra, 0, (size_t)tile->lines * (size_t)tile->width * (size_t)tiles->element_size);
 }
 
-static void add_alibi(const attn_tiles *tiles, const attn_block *b, attn_workspace *w, int64_t k,
-                      int count, void *scores) {
+static void add_bias(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
+                     attn_workspace *w, const attn_tile *tile, void *scores) {
+    const attn_tensor *const t = &p->score.bias;
+    const int size = tiles->element_size;
+    zero_extra(tiles, tile, w);
+    for (int g = 0; g < b->heads; g++) {
+        const void *const from = pair_entries(t, size, b, b->first_head + g, tile->k);
+        char *const to = (char *)w->extra + g * b->queries * tile->row_stride * size;
+        if (b->few)
+            tiles->load_rows(to, tile->row_stride, from, attn_broadcast_stride(t, 2),
+                             attn_broadcast_stride(t, 3), b->queries, tile->count, 1.0);
+        else
+            tiles->load_transposed(to, tile->key_stride, from, attn_broadcast_stride(t, 2),
+                                   attn_broadcast_stride(t, 3), b->queries, tile->count, 1.0);
+    }
+    tiles->add_bias(scores, w->extra, tile->lines, tile->width);
+}
+
+/* In a tile of few, a row at a time: the lanes are keys, so the slope is one and positions fall. */
+static void add_alibi_few(const attn_tiles *tiles, const attn_block *b, attn_workspace *w,
+                          const attn_tile *tile, void *scores) {
+    const int size = tiles->element_size;
     for (int r = 0; r < b->rows; r++) {
         const int64_t position = b->sequence.position + b->first_query + r % b->queries;
-        tiles->fill((char *)w->positions + r * tiles->element_size, 1, 1, (double)(position - k));
+        for (int c = 0; c < tile->width; c++)
+            tiles->fill((char *)w->lane_positions + c * size, 1, 1, (double)(position - tile->k - c));
+        tiles->load_rows(w->lane_slopes, 0, (char *)w->slopes + r * size, 0, 0, 1, tile->width, 1.0);
+        tiles->add_alibi((char *)scores + r * tile->row_stride * size, 1, tile->width, w->lane_slopes,
+                         w->lane_positions);
     }
-    tiles->add_alibi(scores, count, b->width, w->slopes, w->positions);
+}
+
+static void add_alibi(const attn_tiles *tiles, const attn_block *b, attn_workspace *w,
+                      const attn_tile *tile, void *scores) {
+    for (int r = 0; r < b->rows; r++) {
+        const int64_t position = b->sequence.position + b->first_query + r % b->queries;
+        tiles->fill((char *)w->positions + r * tiles->element_size, 1, 1, (double)(position - tile->k));
+    }
+    tiles->add_alibi(scores, tile->count, b->width, w->slopes, w->positions);
 }
 
 void attn_modify_scores(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
-                        attn_workspace *w, int64_t k, int count, void *scores) {
+                        attn_workspace *w, const attn_tile *tile, void *scores) {
     const attn_score *const s = &p->score;
-    if (s->softcap > 0) tiles->softcap(scores, count, b->width, s->softcap * LOG2_E);
-    if (attn_tensor_present(&s->bias)) add_bias(p, tiles, b, w, k, count, scores);
-    if (attn_tensor_present(&s->alibi_slopes)) add_alibi(tiles, b, w, k, count, scores);
+    if (s->softcap > 0) tiles->softcap(scores, tile->lines, tile->width, s->softcap * LOG2_E);
+    if (attn_tensor_present(&s->bias)) add_bias(p, tiles, b, w, tile, scores);
+    if (!attn_tensor_present(&s->alibi_slopes)) return;
+    if (b->few) add_alibi_few(tiles, b, w, tile, scores);
+    else add_alibi(tiles, b, w, tile, scores);
 }
 
 static int32_t clamp(int64_t x, int low, int high) {
     return (int32_t)(x < low ? low : x > high ? high : x);
 }
 
-static void apply_ranges(const attn_tiles *tiles, const attn_block *b, attn_workspace *w, int64_t k,
-                         int count, void *scores) {
+static void apply_ranges(const attn_tiles *tiles, const attn_block *b, attn_workspace *w,
+                         const attn_tile *tile, void *scores) {
     for (int r = 0; r < b->width; r++) {
         const bool real = r < b->rows;
-        w->first[r] = real ? clamp(w->visible[r].first - k, 0, count) : 0;
-        w->last[r] = real ? clamp(w->visible[r].last - k, 0, count) : count;
+        w->first[r] = real ? clamp(w->visible[r].first - tile->k, 0, tile->count) : 0;
+        w->last[r] = real ? clamp(w->visible[r].last - tile->k, w->first[r], tile->count) : tile->count;
     }
-    tiles->mask_range(scores, count, b->width, w->first, w->last);
+    if (!b->few) {
+        tiles->mask_range(scores, tile->count, b->width, w->first, w->last);
+        return;
+    }
+    for (int r = 0; r < b->rows; r++) {
+        char *const row = (char *)scores + r * tile->row_stride * tiles->element_size;
+        tiles->fill(row, 1, w->first[r], (double)-INFINITY);
+        tiles->fill(row + w->last[r] * tiles->element_size, 1, tile->count - w->last[r], (double)-INFINITY);
+    }
+}
+
+static void apply_documents(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
+                            attn_workspace *w, const attn_tile *tile, void *scores) {
+    const int32_t *const ids = key_documents(p, b, tile->k);
+    if (!b->few) {
+        tiles->mask_documents(scores, tile->count, b->width, ids, w->documents);
+        return;
+    }
+    /* The same comparison with rows and keys in each other's place; ids up to whole vectors. */
+    memcpy(w->lane_ids, ids, (size_t)tile->count * sizeof *ids);
+    tiles->mask_documents(scores, b->rows, tile->width, w->documents, w->lane_ids);
+}
+
+static void apply_allowed(const attn_tiles *tiles, const attn_block *b, attn_workspace *w,
+                          const attn_tile *tile, void *scores) {
+    if (b->few) {
+        tiles->add_bias(scores, w->allowed, tile->lines, tile->width);
+        return;
+    }
+    if (b->rows < b->width) zero_extra(tiles, tile, w);
+    tiles->load_transposed(w->extra, b->width, w->allowed, ATTN_KEY_BLOCK, 1, b->rows, tile->count, 1.0);
+    tiles->add_bias(scores, w->extra, tile->count, b->width);
 }
 
 void attn_mask_apply(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
-                     attn_workspace *w, int64_t k, int count, void *scores) {
-    if (ranges_visibility(b, w, k, count) != ATTN_TILE_OPEN) apply_ranges(tiles, b, w, k, count, scores);
-    if (p->mask.key_documents)
-        tiles->mask_documents(scores, count, b->width, key_documents(p, b, k), w->documents);
-    if (attn_tensor_present(&p->mask.allowed)) {
-        const size_t bytes = (size_t)count * (size_t)b->width * (size_t)tiles->element_size;
-        if (b->rows < b->width) memset(w->extra, 0, bytes);
-        tiles->load_transposed(w->extra, b->width, w->allowed, ATTN_KEY_BLOCK, 1, b->rows, count, 1.0);
-        tiles->add_bias(scores, w->extra, count, b->width);
-    }
+                     attn_workspace *w, const attn_tile *tile, void *scores) {
+    if (ranges_visibility(b, w, tile) != ATTN_TILE_OPEN) apply_ranges(tiles, b, w, tile, scores);
+    if (p->mask.key_documents) apply_documents(p, tiles, b, w, tile, scores);
+    if (attn_tensor_present(&p->mask.allowed)) apply_allowed(tiles, b, w, tile, scores);
 }
 
 void attn_hidden_tile(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
-                      attn_workspace *w, int64_t k, int count) {
-    memset(w->hidden, 0, (size_t)count * (size_t)b->width * (size_t)tiles->element_size);
-    if (attn_tensor_present(&p->score.bias)) add_bias(p, tiles, b, w, k, count, w->hidden);
-    if (attn_mask_tile(p, tiles, b, w, k, count) != ATTN_TILE_OPEN)
-        attn_mask_apply(p, tiles, b, w, k, count, w->hidden);
+                      attn_workspace *w, const attn_tile *tile) {
+    memset(w->hidden, 0, (size_t)tile->lines * (size_t)tile->width * (size_t)tiles->element_size);
+    if (attn_tensor_present(&p->score.bias)) add_bias(p, tiles, b, w, tile, w->hidden);
+    if (attn_mask_tile(p, tiles, b, w, tile) != ATTN_TILE_OPEN)
+        attn_mask_apply(p, tiles, b, w, tile, w->hidden);
 }

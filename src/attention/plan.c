@@ -27,7 +27,7 @@ attn_cut attn_plan_cut(const attn_plan *plan, const attn_sequence *s) {
         cut.blocks = divide_up(s->queries, plan->tiles->block);
         return cut;
     }
-    const int64_t fit = plan->tiles->block / at_least_one(s->queries);
+    const int64_t fit = plan->tiles->block / at_least_one(s->queries); /* at least one head */
     cut.heads = plan->heads / plan->group;
     cut.heads_in_block = (int)(plan->group < fit ? plan->group : fit);
     cut.blocks = divide_up(plan->group, cut.heads_in_block);
@@ -71,9 +71,10 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->allowed = carve(memory, &used, plan->problem->mask.allowed.data ? tile : 0);
     w->key = carve(memory, &used, plan->pack_key ? ATTN_KEY_BLOCK * (size_t)plan->d * size : 0);
     w->value = carve(memory, &used, plan->pack_value ? ATTN_KEY_BLOCK * (size_t)plan->d_value * size : 0);
-    w->output = carve(memory, &used, (size_t)plan->d_value * row);
-    void **const rows[] = {&w->maximum, &w->sum, &w->shrink, &w->inverse,
-                           &w->factor,  &w->lse, &w->slopes, &w->positions};
+    w->total.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
+    w->stretch.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
+    void **const rows[] = {&w->total.maximum, &w->total.sum, &w->stretch.maximum, &w->stretch.sum,
+                           &w->shrink, &w->inverse, &w->factor, &w->lse, &w->slopes, &w->positions};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = carve(memory, &used, row);
     w->kept = carve(memory, &used, kept * tile);
     w->kept_maximum = carve(memory, &used, kept * row);
@@ -82,7 +83,13 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->first = carve(memory, &used, block * sizeof *w->first);
     w->last = carve(memory, &used, block * sizeof *w->last);
     w->documents = carve(memory, &used, block * sizeof *w->documents);
-    if (memory) memset(w->documents, 0, block * sizeof *w->documents); /* the lanes beyond the rows */
+    w->lane_slopes = carve(memory, &used, ATTN_KEY_BLOCK * size);
+    w->lane_positions = carve(memory, &used, ATTN_KEY_BLOCK * size);
+    w->lane_ids = carve(memory, &used, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
+    if (memory) { /* lanes beyond the rows and keys are compared too, to no effect */
+        memset(w->documents, 0, block * sizeof *w->documents);
+        memset(w->lane_ids, 0, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
+    }
     return used;
 }
 
@@ -126,9 +133,18 @@ static int worker_count(const attn_plan *plan, int threads) {
     return workers;
 }
 
-static double query_factor(const attn_score *s, int d) {
-    const double scale = s->scale != 0 ? s->scale : d > 0 ? 1 / sqrt(d) : 0;
-    return s->softcap > 0 ? scale / s->softcap : scale * LOG2_E;
+/* The whole factor joins in WEIGH, at no rounding of its own, unless something is added to scores
+ * before: then it must be in the query. So must the sign, since WEIGH looks for the maximum, and a
+ * factor that float32 could not hold beside a score of -infinity. */
+static void set_factors(attn_plan *plan) {
+    const attn_score *const s = &plan->problem->score;
+    const double scale = s->scale != 0 ? s->scale : plan->d > 0 ? 1 / sqrt(plan->d) : 0;
+    const bool capped = s->softcap > 0;
+    const bool modified = capped || attn_tensor_present(&s->bias) || attn_tensor_present(&s->alibi_slopes);
+    const double factor = capped ? scale / s->softcap : scale * LOG2_E;
+    const bool in_query = modified || !(fabs(factor) > 1e-30 && fabs(factor) < 1e30);
+    plan->query_factor = in_query ? factor : factor < 0 ? -1 : 1;
+    plan->weigh_factor = in_query ? 1 : fabs(factor);
 }
 
 bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *tiles, int threads) {
@@ -138,7 +154,7 @@ bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *ti
     plan->group = p->key.shape[1] ? at_least_one(plan->heads / p->key.shape[1]) : 1;
     plan->d = (int)p->query.shape[3];
     plan->d_value = (int)p->value.shape[3];
-    plan->query_factor = query_factor(&p->score, plan->d);
+    set_factors(plan);
     plan->pack_key = p->key.stride[3] != 1;
     plan->pack_value = p->value.stride[3] != 1;
     if (plan->heads > 0) count_tasks(plan);
@@ -147,7 +163,7 @@ bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *ti
     plan->worker_bytes = attn_plan_workspace(plan, NULL, NULL);
     /* A partial result: the block's maximum, sum and output. */
     if (plan->split)
-        plan->partial_bytes = (size_t)(plan->d_value + 2) * (size_t)tiles->block * (size_t)tiles->element_size;
+        plan->partial_bytes = (size_t)(padded(plan->d_value, tiles->lanes) + 2) * (size_t)tiles->block * (size_t)tiles->element_size;
     return attn_plan_bytes(plan) != SIZE_MAX;
 }
 

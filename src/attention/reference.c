@@ -248,6 +248,7 @@ static void attend(const row *r, double *s, double *w) {
 attn_status attn_reference_forward(const attn_problem *problem) {
     const attn_status status = attn_check_problem(problem);
     if (status != ATTN_OK) return status;
+    if (problem->query.shape[1] == 0 || problem->query.shape[2] == 0) return ATTN_OK; /* no rows */
 
     /* calloc checks the product; the added one keeps the size from being 0. */
     const int64_t n_key = problem->key.shape[2];

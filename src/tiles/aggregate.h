@@ -54,60 +54,61 @@ static void NAME(aggregate)(void *output, const void *shrink, const void *weight
 #undef PANEL
 }
 
-/* One query, `vecs` vectors of features from feature f on; `count` features in the last of them. */
-INLINE void NAME(aggregate_few_tile)(int vecs, int count, vec sum[], const REAL *weights, int width,
+/* Few queries: the lanes hold features. One query, `vecs` vectors of features, of which the last has
+ * `count`; the lanes beyond get zeros. */
+INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shrink, const REAL *weights,
                                      const REAL *value, int64_t value_stride, int keys) {
+    vec sum[MAX_FEW_VECS];
     UNROLL for (int v = 0; v < vecs; v++) sum[v] = NAME(splat)(0);
-    for (int k = 0; k < keys; k++) {
-        const vec w = NAME(splat)(weights[k * (int64_t)width]);
-        const REAL *const row = value + k * value_stride;
-        UNROLL for (int v = 0; v < vecs - 1; v++) sum[v] = NAME(fma)(w, NAME(load)(row + v * LANES), sum[v]);
-        const REAL *const end = row + (vecs - 1) * LANES;
-        const vec last = count == LANES ? NAME(load)(end) : NAME(load_part)(end, count);
-        sum[vecs - 1] = NAME(fma)(w, last, sum[vecs - 1]);
+    for (int k = 0; k < keys; k++, value += value_stride) {
+        const vec w = NAME(splat)(weights[k]);
+        UNROLL for (int v = 0; v < vecs; v++) {
+            const bool whole = v < vecs - 1 || count == LANES;
+            const REAL *const from = value + v * LANES;
+            sum[v] = NAME(fma)(w, whole ? NAME(load)(from) : NAME(load_part)(from, count), sum[v]);
+        }
+    }
+    UNROLL for (int v = 0; v < vecs; v++) {
+        REAL *const at = output + v * LANES;
+        NAME(store)(at, NAME(fma)(NAME(load)(at), NAME(splat)(shrink), sum[v]));
     }
 }
 
-/* Few queries: the lanes hold features, and a short scatter brings the sums to [f][q]. */
-static void NAME(aggregate_few)(void *output, const void *shrink, const void *weights, const void *value,
-                                int64_t value_stride, int keys, int d, int rows, int width) {
-    enum { VECS = 4 };
+static void NAME(aggregate_few)(void *output, int64_t output_stride, const void *shrink, const void *weights,
+                                const void *value, int64_t value_stride, int keys, int d, int rows,
+                                int width) {
     for (int q = 0; q < rows; q++) {
-        const REAL by = ((const REAL *)shrink)[q], *const w = (const REAL *)weights + q;
-        for (int f = 0; f < d;) {
-            const REAL *const from = (const REAL *)value + f;
-            vec sum[VECS];
-            REAL flat[VECS * VEC_BYTES / sizeof(REAL)];
-            const int left = d - f;
-            if (left >= VECS * LANES)
-                NAME(aggregate_few_tile)(VECS, LANES, sum, w, width, from, value_stride, keys);
-            else
-                NAME(aggregate_few_tile)(1, left < LANES ? left : LANES, sum, w, width, from, value_stride,
-                                         keys);
-            const int vecs = left >= VECS * LANES ? VECS : 1;
-            for (int v = 0; v < vecs; v++) NAME(store)(flat + v * LANES, sum[v]);
-            for (int i = 0; i < vecs * LANES && f < d; i++, f++) {
-                REAL *const at = (REAL *)output + f * (int64_t)width + q;
-                *at = NAME(fma_one)(*at, by, flat[i]);
-            }
-        }
+        const REAL by = ((const REAL *)shrink)[q], *const w = (const REAL *)weights + q * (int64_t)width;
+        REAL *const o = (REAL *)output + q * output_stride;
+        const REAL *const from = value;
+        int f = 0;
+#define FEW_VECS(vecs)                                                                     \
+    for (; f + (vecs) * LANES <= d; f += (vecs) * LANES)                                   \
+    NAME(aggregate_few_tile)(vecs, LANES, o + f, by, w, from + f, value_stride, keys)
+        FEW_VECS(MAX_FEW_VECS);
+        FEW_VECS(4);
+        FEW_VECS(1);
+#undef FEW_VECS
+        if (f < d) NAME(aggregate_few_tile)(1, d - f, o + f, by, w, from + f, value_stride, keys);
     }
 }
 
 /* Pair by pair, leaving out what the mask hides: 0 * NaN would be NaN. Rare, so it may be slow. The
- * sum is made with the same rounding as above, so that the path taken does not show in the bits. */
-static void NAME(aggregate_visible)(void *output, const void *shrink, const void *weights,
-                                    const void *mask, const void *value, int64_t value_stride, int keys,
-                                    int d, int width) {
+ * sum is made in the same order and rounding as above, so that the path taken does not show in the
+ * bits. */
+static void NAME(aggregate_visible)(void *output, int64_t feature_stride, int64_t output_row_stride,
+                                    const void *shrink, const void *weights, const void *mask,
+                                    int64_t key_stride, int64_t row_stride, const void *value,
+                                    int64_t value_stride, int keys, int d, int rows) {
+    const REAL *const w = weights, *const hidden = mask, *const x = value;
     for (int f = 0; f < d; f++) {
-        for (int q = 0; q < width; q++) {
+        for (int q = 0; q < rows; q++) {
+            REAL *const out = (REAL *)output + f * feature_stride + q * output_row_stride;
             REAL sum = 0;
             for (int k = 0; k < keys; k++) {
-                const int64_t at = k * (int64_t)width + q;
-                if (((const REAL *)mask)[at] == (REAL)-INFINITY) continue;
-                sum = NAME(fma_one)(((const REAL *)weights)[at], ((const REAL *)value)[k * value_stride + f], sum);
+                const int64_t at = k * key_stride + q * row_stride;
+                if (hidden[at] != (REAL)-INFINITY) sum = NAME(fma_one)(w[at], x[k * value_stride + f], sum);
             }
-            REAL *const out = (REAL *)output + f * (int64_t)width + q;
             *out = NAME(fma_one)(*out, ((const REAL *)shrink)[q], sum);
         }
     }

@@ -26,12 +26,16 @@
 /* Register tiles live in registers only if every loop over them is unrolled whole: at -O2, gcc
  * otherwise keeps the sums in memory, three times slower. */
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define UNROLL _Pragma("GCC unroll 16")
 #else
 #define UNROLL
 #endif
+
+/* Vectors of features that a tile of few queries sums at once: enough to cover the latency of an
+ * addition (4 cycles, one or two a cycle). */
+enum { MAX_FEW_VECS = 8 };
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)

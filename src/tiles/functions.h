@@ -48,6 +48,7 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
     .block = NAME(TILE_BLOCK),
     .load_transposed = NAME(load_transposed),
     .store_transposed = NAME(store_transposed),
+    .store_rows = NAME(store_rows),
     .load_rows = NAME(load_rows),
     .scale_rows = NAME(scale_rows),
     .zero_rows = NAME(zero_rows),
@@ -61,11 +62,13 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
     .mask_documents = NAME(mask_documents),
     .load_allowed = NAME(load_allowed),
     .weigh = NAME(weigh),
+    .weigh_few = NAME(weigh_few),
     .aggregate = NAME(aggregate),
     .aggregate_few = NAME(aggregate_few),
     .aggregate_visible = NAME(aggregate_visible),
     .all_finite = NAME(all_finite),
     .merge = NAME(merge),
+    .merge_few = NAME(merge_few),
     .rescale = NAME(rescale),
     .finish = NAME(finish),
     .zero_masked = NAME(zero_masked),
@@ -85,3 +88,6 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
 #undef VEC_IS_SCALAR
 #undef VEC_MASK
 #undef FOR_EACH_VECTOR
+#undef SQUARES
+#undef INTERLEAVE_LOW
+#undef INTERLEAVE_HIGH

@@ -2,10 +2,12 @@
  *
  * score[k][q] = sum over f of key[k][f] * query[f][q]: a register tile of ROWS keys x VECS vectors of
  * queries; each key element is one broadcast, each multiply-add a whole vector of queries. Keys are
- * read where they lie, in order. */
+ * read where they lie, in order. Products are summed in stretches of SCORE_STRETCH features, which
+ * are then added up: rounding grows with the length of a stretch plus the number of them. */
+enum { NAME(SCORE_STRETCH) = 32 };
 
-INLINE void NAME(score_tile)(int rows, int vecs, REAL *scores, const REAL *query, const REAL *key,
-                             int64_t key_stride, int d, int width) {
+INLINE void NAME(score_tile)(int rows, int vecs, bool first, REAL *scores, const REAL *query,
+                             const REAL *key, int64_t key_stride, int d, int width) {
     vec sum[MAX_TILE_ROWS][MAX_TILE_VECS];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = NAME(splat)(0);
@@ -20,20 +22,22 @@ INLINE void NAME(score_tile)(int rows, int vecs, REAL *scores, const REAL *query
         }
     }
     UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vecs; v++)
-            NAME(store)(scores + r * (int64_t)width + v * LANES, sum[r][v]);
+        UNROLL for (int v = 0; v < vecs; v++) {
+            REAL *const at = scores + r * (int64_t)width + v * LANES;
+            NAME(store)(at, first ? sum[r][v] : NAME(load)(at) + sum[r][v]);
+        }
     }
 }
 
-/* All keys for `vecs` vectors of queries. */
-INLINE void NAME(score_panel)(int vecs, REAL *scores, const REAL *query, const REAL *key,
+/* All keys for `vecs` vectors of queries, over one stretch of features. */
+INLINE void NAME(score_panel)(int vecs, bool first, REAL *scores, const REAL *query, const REAL *key,
                               int64_t key_stride, int keys, int d, int width) {
     const int tall = TILE_ROWS(vecs);
     int k = 0;
-#define SCORE_ROWS(rows)                                                                             \
-    for (; k + (rows) <= keys; k += (rows))                                                          \
-    NAME(score_tile)(rows, vecs, scores + k * (int64_t)width, query, key + k * key_stride, key_stride, d, \
-                     width)
+#define SCORE_ROWS(rows)                                                                            \
+    for (; k + (rows) <= keys; k += (rows))                                                         \
+    NAME(score_tile)(rows, vecs, first, scores + k * (int64_t)width, query, key + k * key_stride, key_stride, \
+                     d, width)
     SCORE_ROWS(tall);
     SCORE_ROWS(4);
     SCORE_ROWS(2);
@@ -43,30 +47,25 @@ INLINE void NAME(score_panel)(int vecs, REAL *scores, const REAL *query, const R
 
 static void NAME(score)(void *scores, const void *query, const void *key, int64_t key_stride, int keys,
                         int d, int width) {
-#define PANEL(vecs, q) \
-    NAME(score_panel)(vecs, (REAL *)scores + (q), (const REAL *)query + (q), key, key_stride, keys, d, width)
-    FOR_EACH_PANEL(width, PANEL);
-#undef PANEL
-}
-
-/* Few queries: the lanes hold features. LANES keys at a time leave LANES vectors of partial sums,
- * which a transposition turns into one vector of sums. A key's sum is made the same way wherever it
- * stands in its group; past the last key, the last is taken again and its sum dropped. */
-INLINE vec NAME(dot_lanes)(const REAL *a, const REAL *b, int d) {
-    vec sum = NAME(splat)(0);
     int f = 0;
-    for (; f + LANES <= d; f += LANES) sum = NAME(fma)(NAME(load)(a + f), NAME(load)(b + f), sum);
-    if (f < d) sum = NAME(fma)(NAME(load_part)(a + f, d - f), NAME(load)(b + f), sum);
-    return sum;
+    do {
+        const int left = d - f, count = left < NAME(SCORE_STRETCH) ? left : NAME(SCORE_STRETCH);
+        const REAL *const q = (const REAL *)query + f * (int64_t)width, *const k = (const REAL *)key + f;
+#define PANEL(vecs, at) \
+    NAME(score_panel)(vecs, f == 0, (REAL *)scores + (at), q + (at), k, key_stride, keys, count, width)
+        FOR_EACH_PANEL(width, PANEL);
+#undef PANEL
+        f += count;
+    } while (f < d);
 }
 
+/* Few queries: the lanes hold features. LANES keys at a time leave LANES vectors of partial sums, which
+ * a tree of shuffles and additions turns into one vector of sums, one lane a key. */
 INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
-#if VEC_IS_SCALAR
-    return partial[0];
-#elif HAVE_SHUFFLE
-    NAME(transpose_square)(partial);
-    UNROLL for (int step = LANES / 2; step >= 1; step /= 2) {
-        UNROLL for (int i = 0; i < step; i++) partial[i] += partial[i + step];
+#if SQUARES
+    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) {
+        UNROLL for (int i = 0; i < half; i++)
+            partial[i] = INTERLEAVE_LOW(partial[i], partial[i + half]) + INTERLEAVE_HIGH(partial[i], partial[i + half]);
     }
     return partial[0];
 #else
@@ -74,29 +73,46 @@ INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
     for (int i = 0; i < LANES; i++) {
         REAL lanes[VEC_BYTES / sizeof(REAL)];
         NAME(store)(lanes, partial[i]);
-        for (int step = LANES / 2; step >= 1; step /= 2)
-            for (int j = 0; j < step; j++) lanes[j] += lanes[j + step];
+        for (int half = LANES / 2; half >= 1; half /= 2)
+            for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
         sums[i] = lanes[0];
     }
     return NAME(load)(sums);
 #endif
 }
 
+/* `count` keys, a constant; the other lanes come out as 0. The order of additions within a key is the
+ * same for any count. */
+INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int64_t key_stride, int d) {
+    vec partial[VEC_BYTES / sizeof(REAL)];
+    UNROLL for (int i = 0; i < LANES; i++) partial[i] = NAME(splat)(0);
+    int f = 0;
+    for (; f + LANES <= d; f += LANES) {
+        const vec q = NAME(load)(query + f);
+        UNROLL for (int i = 0; i < count; i++)
+            partial[i] = NAME(fma)(NAME(load)(key + i * key_stride + f), q, partial[i]);
+    }
+    if (f < d) {
+        const vec q = NAME(load)(query + f);
+        UNROLL for (int i = 0; i < count; i++)
+            partial[i] = NAME(fma)(NAME(load_part)(key + i * key_stride + f, d - f), q, partial[i]);
+    }
+    return NAME(sum_each)(partial);
+}
+
 static void NAME(score_few)(void *scores, const void *query, int64_t query_stride, const void *key,
                             int64_t key_stride, int keys, int d, int rows, int width) {
-    REAL *const s = scores;
-    for (int k = 0; k < keys; k += LANES) {
-        const int count = keys - k < LANES ? keys - k : LANES;
-        for (int q = 0; q < rows; q++) {
-            const REAL *const query_row = (const REAL *)query + q * query_stride;
-            vec partial[VEC_BYTES / sizeof(REAL)];
+    for (int q = 0; q < rows; q++) {
+        const REAL *const query_row = (const REAL *)query + q * query_stride, *from = key;
+        REAL *const to = (REAL *)scores + q * (int64_t)width;
+        int k = 0;
+        for (; k + LANES <= keys; k += LANES, from += LANES * key_stride)
+            NAME(store)(to + k, NAME(score_group)(LANES, query_row, from, key_stride, d));
+        for (; k < keys; k++, from += key_stride) {
             REAL sums[VEC_BYTES / sizeof(REAL)];
-            for (int i = 0; i < LANES; i++) {
-                const int from = k + (i < count ? i : count - 1);
-                partial[i] = NAME(dot_lanes)((const REAL *)key + from * key_stride, query_row, d);
-            }
-            NAME(store)(sums, NAME(sum_each)(partial));
-            for (int i = 0; i < count; i++) s[(k + i) * (int64_t)width + q] = sums[i];
+            NAME(store)(sums, NAME(score_group)(1, query_row, from, key_stride, d));
+            to[k] = sums[0];
         }
+        for (; k < width; k++) to[k] = (REAL)-INFINITY;
     }
 }

@@ -43,8 +43,6 @@ INLINE void NAME(transpose_square)(vec square[VEC_BYTES / sizeof(REAL)]) {
     }
 }
 
-#undef INTERLEAVE_LOW
-#undef INTERLEAVE_HIGH
 #endif
 
 /* Rows and columns that squares cover; the rest is the element loops'. */
@@ -101,13 +99,27 @@ static void NAME(store_transposed)(void *target, int64_t row_stride, int64_t col
     }
 }
 
+static void NAME(store_rows)(void *target, int64_t row_stride, int64_t column_stride, const void *source,
+                             int64_t source_stride, int rows, int columns, const void *factor) {
+    for (int r = 0; r < rows; r++) {
+        REAL *const t = (REAL *)target + r * row_stride;
+        const REAL *const s = (const REAL *)source + r * source_stride, by = ((const REAL *)factor)[r];
+        int c = 0;
+        for (; column_stride == 1 && c + LANES <= columns; c += LANES)
+            NAME(store)(t + c, NAME(load)(s + c) * NAME(splat)(by));
+        for (; c < columns; c++) t[c * column_stride] = s[c] * by;
+    }
+}
+
 static void NAME(load_rows)(void *target, int64_t target_stride, const void *source, int64_t row_stride,
                             int64_t column_stride, int rows, int columns, double factor) {
-    REAL *const t = target;
-    const REAL *const s = source;
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < columns; c++)
-            t[r * target_stride + c] = s[r * row_stride + c * column_stride] * (REAL)factor;
+        REAL *const t = (REAL *)target + r * target_stride;
+        const REAL *const s = (const REAL *)source + r * row_stride;
+        int c = 0;
+        for (; column_stride == 1 && c + LANES <= columns; c += LANES)
+            NAME(store)(t + c, NAME(load)(s + c) * NAME(splat)((REAL)factor));
+        for (; c < columns; c++) t[c] = s[c * column_stride] * (REAL)factor;
     }
 }
 
@@ -134,13 +146,11 @@ static void NAME(fill)(void *target, int64_t stride, int64_t count, double value
 }
 
 static void NAME(zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,
-                              int rows, int columns, int width) {
-    REAL *const t = target;
-    const REAL *const m = mask;
+                              int64_t mask_key_stride, int64_t mask_row_stride, int rows, int columns) {
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < columns; c++)
-            if (m[c * (int64_t)width + r] == (REAL)-INFINITY) t[r * row_stride + c * column_stride] = 0;
+        for (int c = 0; c < columns; c++) {
+            const REAL hidden = ((const REAL *)mask)[c * mask_key_stride + r * mask_row_stride];
+            if (hidden == (REAL)-INFINITY) ((REAL *)target)[r * row_stride + c * column_stride] = 0;
+        }
     }
 }
-
-#undef SQUARES

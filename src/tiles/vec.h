@@ -41,6 +41,15 @@ INLINE void NAME(store)(REAL *p, vec v) {
     memcpy(p, &v, sizeof v);
 }
 
+/* Lane 0. */
+INLINE REAL NAME(first)(vec v) {
+#if VEC_IS_SCALAR
+    return v;
+#else
+    return v[0];
+#endif
+}
+
 INLINE ivec NAME(load_int)(const INT *p) {
     ivec v;
     memcpy(&v, p, sizeof v);
