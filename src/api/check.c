@@ -11,7 +11,7 @@
     } while (0)
 
 /* Elements of any tensor, and any coordinate or position: far below where int64 sums overflow. */
-static const int64_t MAX_ELEMENTS = (int64_t)1 << 56;
+static const uint64_t MAX_ELEMENTS = (uint64_t)1 << 56;
 static const int64_t MAX_OFFSET = (int64_t)1 << 40;
 static const int64_t MAX_WIDTH = (int64_t)1 << 24; /* widths are ints in the tile functions */
 
@@ -48,6 +48,13 @@ static uint64_t magnitude(int64_t x) {
     return x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
 }
 
+/* a * b, or UINT64_MAX if that is over `most`. Divides only for factors that could overflow: a call on
+ * a small problem takes less time than thirty divisions. */
+static uint64_t product_within(uint64_t a, uint64_t b, uint64_t most) {
+    if ((a | b) >> 31 && b != 0 && a > most / b) return UINT64_MAX;
+    return a * b <= most ? a * b : UINT64_MAX;
+}
+
 /* ------------------------------------------------------------------------- one tensor alone */
 
 static const char *dtype_name(attn_dtype dtype) {
@@ -73,14 +80,14 @@ static attn_status check_sizes(const char *name, const attn_tensor *t) {
                              name, i, t->shape[i]);
     }
     if (has_zero_dimension(t)) return ATTN_OK;
-    int64_t elements = 1;
+    uint64_t elements = 1;
     for (int i = 0; i < 4; i++) {
-        if (t->shape[i] > MAX_ELEMENTS / elements)
+        elements = product_within(elements, (uint64_t)t->shape[i], MAX_ELEMENTS);
+        if (elements == UINT64_MAX)
             return attn_fail(ATTN_ERROR_SHAPE,
                              "%s.shape is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
                              "]: more than 2^56 elements",
                              name, t->shape[0], t->shape[1], t->shape[2], t->shape[3]);
-        elements *= t->shape[i];
     }
     return ATTN_OK;
 }
@@ -93,11 +100,10 @@ static attn_status check_strides(const char *name, const attn_tensor *t, byte_ra
     *range = (byte_range){data, data};
     if (has_zero_dimension(t)) return ATTN_OK;
     for (int i = 0; i < 4; i++) {
-        const uint64_t steps = (uint64_t)(t->shape[i] - 1);
-        const uint64_t stride = magnitude(t->stride[i]);
+        const uint64_t most = (uint64_t)INT64_MAX / sizeof(double);
+        const uint64_t reach = product_within((uint64_t)t->shape[i] - 1, magnitude(t->stride[i]), most);
         uint64_t *const side = t->stride[i] < 0 ? &below : &above;
-        if (steps == 0 || stride == 0) continue;
-        if (stride > (uint64_t)INT64_MAX / size / steps || (*side += steps * stride * size) > INT64_MAX)
+        if (reach == UINT64_MAX || (*side += reach * size) > INT64_MAX)
             return attn_fail(ATTN_ERROR_STRIDE,
                              "%s.stride[%d] is %" PRId64 " over a size of %" PRId64
                              ": that leaves the address space",

@@ -32,7 +32,7 @@ typedef struct {
 } attn_tile;
 
 static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tiles, int64_t k, int count) {
-    const int whole = (count + tiles->lanes - 1) / tiles->lanes * tiles->lanes;
+    const int whole = (count + tiles->lanes - 1) & -tiles->lanes; /* a power of 2 */
     if (b->few) return (attn_tile){k, count, 1, whole, b->rows, whole};
     return (attn_tile){k, count, b->width, 1, count, b->width};
 }

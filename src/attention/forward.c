@@ -84,7 +84,7 @@ static void clear_unowned(const worker *w) {
 /* ------------------------------------------------------------------------------ block begins */
 
 static int64_t padded(int d, const attn_tiles *t) {
-    return (d + t->lanes - 1) / t->lanes * t->lanes;
+    return (d + t->lanes - 1) & -t->lanes; /* a power of 2 */
 }
 
 static void load_query(worker *w, const attn_block *b) {

@@ -33,8 +33,8 @@ static void begin_alibi(const attn_problem *p, const attn_tiles *tiles, const at
 
 void attn_mask_begin(const attn_problem *p, const attn_tiles *tiles, attn_block *b, attn_workspace *w) {
     attn_key_range any = {b->keys.last, b->keys.first};
-    for (int r = 0; r < b->rows; r++) {
-        const int64_t query = b->first_query + r % b->queries;
+    for (int r = 0, i = 0; r < b->rows; r++, i = i + 1 == b->queries ? 0 : i + 1) {
+        const int64_t query = b->first_query + i;
         const attn_key_range seen = attn_visible_keys(p, &b->sequence, query);
         w->visible[r] = seen;
         if (p->mask.query_documents)

@@ -52,8 +52,8 @@ static int64_t kept_blocks(const attn_plan *plan) {
     return plan->longest_row / ATTN_KEY_BLOCK + 2; /* a row may begin and end inside a block */
 }
 
-static int padded(int d, int lanes) {
-    return (int)divide_up(d, lanes) * lanes;
+static int padded(int d, int lanes) { /* lanes is a power of 2 */
+    return (d + lanes - 1) & -lanes;
 }
 
 size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *w) {
@@ -189,9 +189,8 @@ static int64_t sequence_of(const int64_t *table, int64_t sequences, int64_t task
 }
 
 static void set_rows(attn_block *b, const attn_plan *plan) {
-    const int lanes = plan->tiles->lanes;
     b->rows = b->heads * b->queries;
-    b->width = (int)divide_up(b->rows, lanes) * lanes;
+    b->width = padded(b->rows, plan->tiles->lanes);
 }
 
 attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task, bool *last_split) {

@@ -142,7 +142,9 @@ static void NAME(zero_rows)(void *target, int64_t row_stride, int64_t column_str
 
 static void NAME(fill)(void *target, int64_t stride, int64_t count, double value) {
     REAL *const t = target;
-    for (int64_t i = 0; i < count; i++) t[i * stride] = (REAL)value;
+    int64_t i = 0;
+    for (; stride == 1 && i + LANES <= count; i += LANES) NAME(store)(t + i, NAME(splat)((REAL)value));
+    for (; i < count; i++) t[i * stride] = (REAL)value;
 }
 
 static void NAME(zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,

@@ -144,13 +144,16 @@ static void NAME(rescale)(void *factor, const void *from, const void *to, const 
 
 static bool NAME(finish)(void *inverse, void *lse, const void *maximum, const void *sum, int rows,
                          int width) {
-    bool any_nan = false;
-    for (int q = 0; q < width; q++) {
-        const REAL l = ((const REAL *)sum)[q], m = ((const REAL *)maximum)[q];
-        ((REAL *)inverse)[q] = l == 0 ? 0 : 1 / l;
-        if (q < rows) any_nan |= l != l;
-        if (lse && q < rows)
-            ((REAL *)lse)[q] = l == 0 ? (REAL)-INFINITY : (REAL)((double)m * 0.69314718055994530942 + log((double)l));
+    const REAL *const m = maximum, *const l = sum;
+    const vec zero = NAME(splat)(0);
+    for (int q = 0; q < width; q += LANES) {
+        const vec total = NAME(load)(l + q);
+        const vec share = NAME(select)(VEC_MASK(total == zero), zero, NAME(splat)(1) / total);
+        NAME(store)((REAL *)inverse + q, share);
     }
+    bool any_nan = false;
+    for (int q = 0; q < rows; q++) any_nan |= l[q] != l[q];
+    for (int q = 0; lse && q < rows; q++)
+        ((REAL *)lse)[q] = l[q] == 0 ? (REAL)-INFINITY : (REAL)((double)m[q] * LN_2 + log((double)l[q]));
     return any_nan;
 }
