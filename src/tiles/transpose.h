@@ -125,18 +125,13 @@ static void NAME(load_rows)(void *target, int64_t target_stride, const void *sou
 
 static void NAME(scale_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
                              int columns, const void *factor) {
-    REAL *const t = target;
-    const REAL *const by = factor;
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < columns; c++) t[r * row_stride + c * column_stride] *= by[r];
-    }
-}
-
-static void NAME(zero_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
-                            int columns) {
-    REAL *const t = target;
-    for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < columns; c++) t[r * row_stride + c * column_stride] = 0;
+        REAL *const t = (REAL *)target + r * row_stride;
+        const REAL by = ((const REAL *)factor)[r];
+        int c = 0;
+        for (; column_stride == 1 && c + LANES <= columns; c += LANES)
+            NAME(store)(t + c, NAME(load)(t + c) * NAME(splat)(by));
+        for (; c < columns; c++) t[c * column_stride] *= by;
     }
 }
 
@@ -145,6 +140,11 @@ static void NAME(fill)(void *target, int64_t stride, int64_t count, double value
     int64_t i = 0;
     for (; stride == 1 && i + LANES <= count; i += LANES) NAME(store)(t + i, NAME(splat)((REAL)value));
     for (; i < count; i++) t[i * stride] = (REAL)value;
+}
+
+static void NAME(zero_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
+                            int columns) {
+    for (int r = 0; r < rows; r++) NAME(fill)((REAL *)target + r * row_stride, column_stride, columns, 0);
 }
 
 static void NAME(zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,

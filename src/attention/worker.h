@@ -1,0 +1,51 @@
+/* worker.h: what one thread works with, and how it walks the tiles of a block. */
+#ifndef ATTN_ATTENTION_WORKER_H
+#define ATTN_ATTENTION_WORKER_H
+
+#include "attention/plan.h"
+
+typedef struct {
+    const attn_plan *plan;
+    const attn_problem *problem;
+    const attn_tiles *tiles;
+    attn_workspace space;
+} attn_worker;
+
+static inline char *attn_offset(void *base, int64_t elements, const attn_tiles *tiles) {
+    return (char *)base + elements * tiles->element_size;
+}
+
+/* Features of a row that fills whole vectors (lanes is a power of 2). */
+static inline int64_t attn_padded(int d, const attn_tiles *tiles) {
+    return (d + tiles->lanes - 1) & -tiles->lanes;
+}
+
+/* Weights wanted: the tiles of a block of queries stay here until the block is done. */
+static inline int64_t attn_kept_index(const attn_block *b, const attn_tile *tile) {
+    return tile->k / ATTN_KEY_BLOCK - b->keys.first / ATTN_KEY_BLOCK;
+}
+
+static inline void *attn_kept_weights(const attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    return attn_offset(w->space.kept, attn_kept_index(b, tile) * ATTN_KEY_BLOCK * w->tiles->block, w->tiles);
+}
+
+/* The maximum that the tile's weights are relative to. */
+static inline void *attn_kept_maximum(const attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    return attn_offset(w->space.kept_maximum, attn_kept_index(b, tile) * w->tiles->block, w->tiles);
+}
+
+typedef void attn_tile_function(attn_worker *, const attn_block *, const attn_tile *);
+
+/* Calls `each` for the tiles of a range of a block's keys: cut at multiples of ATTN_KEY_BLOCK. */
+static inline void attn_for_each_tile(attn_worker *w, const attn_block *b, attn_key_range keys,
+                                      attn_tile_function *each) {
+    for (int64_t k = keys.first; k < keys.last;) {
+        const int64_t cut = (k / ATTN_KEY_BLOCK + 1) * ATTN_KEY_BLOCK;
+        const int64_t end = cut < keys.last ? cut : keys.last;
+        const attn_tile tile = attn_tile_at(b, w->tiles, k, (int)(end - k));
+        each(w, b, &tile);
+        k = end;
+    }
+}
+
+#endif
