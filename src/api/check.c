@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define TRY(expression)                          \
-    do {                                         \
+#define TRY(expression)                           \
+    do {                                          \
         const attn_status status_ = (expression); \
-        if (status_ != ATTN_OK) return status_;  \
+        if (status_ != ATTN_OK) return status_;   \
     } while (0)
 
 /* Elements of any tensor, and any coordinate or position: far below where int64 sums overflow. */
@@ -101,7 +101,8 @@ static attn_status check_strides(const char *name, const attn_tensor *t, byte_ra
     if (has_zero_dimension(t)) return ATTN_OK;
     for (int i = 0; i < 4; i++) {
         const uint64_t most = (uint64_t)INT64_MAX / sizeof(double);
-        const uint64_t reach = product_within((uint64_t)t->shape[i] - 1, magnitude(t->stride[i]), most);
+        const uint64_t reach =
+            product_within((uint64_t)t->shape[i] - 1, magnitude(t->stride[i]), most);
         uint64_t *const side = t->stride[i] < 0 ? &below : &above;
         if (reach == UINT64_MAX || (*side += reach * size) > INT64_MAX)
             return attn_fail(ATTN_ERROR_STRIDE,
@@ -137,7 +138,8 @@ static attn_status check_tensor(const char *name, const attn_tensor *t, attn_dty
 static attn_status check_distinct(const char *name, const attn_tensor *t) {
     int order[4] = {0, 1, 2, 3};
     for (int i = 1; i < 4; i++) {
-        for (int j = i; j > 0 && magnitude(t->stride[order[j]]) < magnitude(t->stride[order[j - 1]]); j--) {
+        for (int j = i;
+             j > 0 && magnitude(t->stride[order[j]]) < magnitude(t->stride[order[j - 1]]); j--) {
             const int swap = order[j];
             order[j] = order[j - 1];
             order[j - 1] = swap;
@@ -163,23 +165,23 @@ static attn_status check_distinct(const char *name, const attn_tensor *t) {
 static attn_status check_size(const char *name, int axis, int64_t size, int64_t expected,
                               const char *source) {
     if (size == expected) return ATTN_OK;
-    return attn_fail(ATTN_ERROR_SHAPE, "%s.shape[%d] is %" PRId64 ", but %s is %" PRId64, name, axis,
-                     size, source, expected);
+    return attn_fail(ATTN_ERROR_SHAPE, "%s.shape[%d] is %" PRId64 ", but %s is %" PRId64, name,
+                     axis, size, source, expected);
 }
 
 static attn_status check_heads(const attn_problem *p) {
     const int64_t heads = p->query.shape[1], kv_heads = p->key.shape[1];
     if (kv_heads == 0 ? heads == 0 : heads % kv_heads == 0) return ATTN_OK;
     return attn_fail(ATTN_ERROR_SHAPE,
-                     "query.shape[1] is %" PRId64 " heads, but must be a multiple of key.shape[1], %" PRId64
-                     " heads",
+                     "query.shape[1] is %" PRId64
+                     " heads, but must be a multiple of key.shape[1], %" PRId64 " heads",
                      heads, kv_heads);
 }
 
 static attn_status check_width(const char *name, const attn_tensor *t) {
     if (t->shape[3] <= MAX_WIDTH) return ATTN_OK;
-    return attn_fail(ATTN_ERROR_SHAPE, "%s.shape[3] is %" PRId64 ", but a width is at most 2^24", name,
-                     t->shape[3]);
+    return attn_fail(ATTN_ERROR_SHAPE, "%s.shape[3] is %" PRId64 ", but a width is at most 2^24",
+                     name, t->shape[3]);
 }
 
 static attn_status check_input_shapes(const attn_problem *p) {
@@ -198,8 +200,9 @@ static attn_status check_broadcast(const char *name, const attn_tensor *t, int a
                                    bool at_least, const char *what) {
     const int64_t size = t->shape[axis];
     if (size == 1 || size == full || (at_least && size > full)) return ATTN_OK;
-    return attn_fail(ATTN_ERROR_SHAPE, "%s.shape[%d] is %" PRId64 ", but must be 1 or %s%" PRId64 " (%s)",
-                     name, axis, size, at_least ? "at least " : "", full, what);
+    return attn_fail(ATTN_ERROR_SHAPE,
+                     "%s.shape[%d] is %" PRId64 ", but must be 1 or %s%" PRId64 " (%s)", name, axis,
+                     size, at_least ? "at least " : "", full, what);
 }
 
 /* ----------------------------------------------------------------------------- sequences */
@@ -218,8 +221,8 @@ static attn_status check_starts(const char *name, const int64_t *starts, int64_t
     for (int64_t s = 0; s <= sequences; s++) {
         if (starts[s] < previous || starts[s] > length)
             return attn_fail(ATTN_ERROR_VALUE,
-                             "%s[%" PRId64 "] is %" PRId64 ", but must be %" PRId64 " to %" PRId64, name, s,
-                             starts[s], previous, length);
+                             "%s[%" PRId64 "] is %" PRId64 ", but must be %" PRId64 " to %" PRId64,
+                             name, s, starts[s], previous, length);
         previous = starts[s];
     }
     return ATTN_OK;
@@ -233,7 +236,8 @@ static attn_status check_packing(const attn_problem *p) {
     if (!packed(m)) return ATTN_OK;
     if (p->query.shape[0] != 1)
         return attn_fail(ATTN_ERROR_SHAPE,
-                         "query.shape[0] is %" PRId64 ", but must be 1 when mask.query_starts packs sequences",
+                         "query.shape[0] is %" PRId64
+                         ", but must be 1 when mask.query_starts packs sequences",
                          p->query.shape[0]);
     if (m->sequences < 0 || m->sequences > MAX_OFFSET)
         return attn_fail(ATTN_ERROR_VALUE, "mask.sequences is %" PRId64 ", but must be 0 to 2^40",
@@ -252,8 +256,9 @@ static attn_status check_lengths(const char *name, const int64_t *lengths, const
     for (int64_t s = 0; lengths && s < sequences; s++) {
         const int64_t most = slot_length(starts, s, length);
         if (lengths[s] < 0 || lengths[s] > most)
-            return attn_fail(ATTN_ERROR_VALUE, "%s[%" PRId64 "] is %" PRId64 ", but must be 0 to %" PRId64,
-                             name, s, lengths[s], most);
+            return attn_fail(ATTN_ERROR_VALUE,
+                             "%s[%" PRId64 "] is %" PRId64 ", but must be 0 to %" PRId64, name, s,
+                             lengths[s], most);
     }
     return ATTN_OK;
 }
@@ -271,23 +276,28 @@ static attn_status check_mask_values(const attn_problem *p) {
     const attn_mask *const m = &p->mask;
     const int64_t sequences = sequence_count(p);
     if (m->alignment != ATTN_ALIGN_TOP_LEFT && m->alignment != ATTN_ALIGN_BOTTOM_RIGHT)
-        return attn_fail(ATTN_ERROR_VALUE,
-                         "mask.alignment is %d, but must be ATTN_ALIGN_TOP_LEFT or ATTN_ALIGN_BOTTOM_RIGHT",
-                         (int)m->alignment);
+        return attn_fail(
+            ATTN_ERROR_VALUE,
+            "mask.alignment is %d, but must be ATTN_ALIGN_TOP_LEFT or ATTN_ALIGN_BOTTOM_RIGHT",
+            (int)m->alignment);
     if (m->query_offset > MAX_OFFSET || m->query_offset < -MAX_OFFSET)
-        return attn_fail(ATTN_ERROR_VALUE, "mask.query_offset is %" PRId64 ", but must be within 2^40 of 0",
+        return attn_fail(ATTN_ERROR_VALUE,
+                         "mask.query_offset is %" PRId64 ", but must be within 2^40 of 0",
                          m->query_offset);
     if ((m->query_documents == NULL) != (m->key_documents == NULL))
-        return attn_fail(ATTN_ERROR_NULL,
-                         "mask.query_documents and mask.key_documents must both be given, or neither");
+        return attn_fail(
+            ATTN_ERROR_NULL,
+            "mask.query_documents and mask.key_documents must both be given, or neither");
     TRY(check_lengths("mask.query_lengths", m->query_lengths, m->query_starts, sequences,
                       p->query.shape[2]));
-    TRY(check_lengths("mask.key_lengths", m->key_lengths, m->key_starts, sequences, p->key.shape[2]));
+    TRY(check_lengths("mask.key_lengths", m->key_lengths, m->key_starts, sequences,
+                      p->key.shape[2]));
     for (int64_t s = 0; m->prefix_lengths && s < sequences; s++) {
         if (m->prefix_lengths[s] < 0)
             return attn_fail(ATTN_ERROR_VALUE,
-                             "mask.prefix_lengths[%" PRId64 "] is %" PRId64 ", but must be 0 or more", s,
-                             m->prefix_lengths[s]);
+                             "mask.prefix_lengths[%" PRId64 "] is %" PRId64
+                             ", but must be 0 or more",
+                             s, m->prefix_lengths[s]);
     }
     return ATTN_OK;
 }
@@ -296,7 +306,8 @@ static attn_status check_mask_values(const attn_problem *p) {
 
 static attn_status check_score_values(const attn_score *s) {
     if (s->kind != ATTN_SCORE_DOT)
-        return attn_fail(ATTN_ERROR_VALUE, "score.kind is %d, but must be ATTN_SCORE_DOT", (int)s->kind);
+        return attn_fail(ATTN_ERROR_VALUE, "score.kind is %d, but must be ATTN_SCORE_DOT",
+                         (int)s->kind);
     if (!isfinite(s->scale))
         return attn_fail(ATTN_ERROR_VALUE, "score.scale is %g, but must be finite", s->scale);
     if (!isfinite(s->softcap) || s->softcap < 0)
@@ -307,7 +318,8 @@ static attn_status check_score_values(const attn_score *s) {
 
 static double read_real(const attn_tensor *t, int64_t b, int64_t h) {
     const int64_t at = b * t->stride[0] + h * t->stride[1];
-    return t->dtype == ATTN_F32 ? (double)((const float *)t->data)[at] : ((const double *)t->data)[at];
+    return t->dtype == ATTN_F32 ? (double)((const float *)t->data)[at]
+                                : ((const double *)t->data)[at];
 }
 
 /* Per-head numbers are few, so their values are checked too: a NaN would spoil rows silently. */
@@ -316,8 +328,9 @@ static attn_status check_head_values(const char *name, const attn_tensor *t, boo
         for (int64_t h = 0; h < t->shape[1]; h++) {
             const double x = read_real(t, b, h);
             if (isfinite(x) || (minus_infinity && x == -INFINITY)) continue;
-            return attn_fail(ATTN_ERROR_VALUE, "%s[%" PRId64 "][%" PRId64 "] is %g, but must be finite%s",
-                             name, b, h, x, minus_infinity ? " or -infinity" : "");
+            return attn_fail(ATTN_ERROR_VALUE,
+                             "%s[%" PRId64 "][%" PRId64 "] is %g, but must be finite%s", name, b, h,
+                             x, minus_infinity ? " or -infinity" : "");
         }
     }
     return ATTN_OK;
@@ -343,10 +356,10 @@ static attn_status check_per_pair(const char *name, const attn_tensor *t, const 
     TRY(check_tensor(name, t, dtype, range));
     TRY(check_broadcast(name, t, 0, sequences, false, packed(m) ? "mask.sequences" : "batch"));
     TRY(check_broadcast(name, t, 1, p->query.shape[1], false, "heads"));
-    TRY(check_broadcast(name, t, 2, longest_slot(m->query_starts, sequences, p->query.shape[2]), packed(m),
-                        "n_query"));
-    return check_broadcast(name, t, 3, longest_slot(m->key_starts, sequences, p->key.shape[2]), packed(m),
-                           "n_key");
+    TRY(check_broadcast(name, t, 2, longest_slot(m->query_starts, sequences, p->query.shape[2]),
+                        packed(m), "n_query"));
+    return check_broadcast(name, t, 3, longest_slot(m->key_starts, sequences, p->key.shape[2]),
+                           packed(m), "n_key");
 }
 
 /* -------------------------------------------------------------------------------- results */
@@ -374,8 +387,9 @@ static attn_status check_aliases(const named_tensor *all, int results, int count
     for (int i = 0; i < results; i++) {
         for (int j = i + 1; j < count; j++) {
             if (overlap(all[i].range, all[j].range))
-                return attn_fail(ATTN_ERROR_ALIAS, "%s overlaps %s in memory, but results must be apart",
-                                 all[i].name, all[j].name);
+                return attn_fail(ATTN_ERROR_ALIAS,
+                                 "%s overlaps %s in memory, but results must be apart", all[i].name,
+                                 all[j].name);
         }
     }
     return ATTN_OK;
@@ -390,9 +404,11 @@ static bool all_zero(const uint64_t *words, int count) {
 }
 
 static attn_status check_reserved(const attn_problem *p) {
-    if (!all_zero(p->reserved, 16) || !all_zero(p->score.reserved, 8) || !all_zero(p->mask.reserved, 8))
-        return attn_fail(ATTN_ERROR_VERSION,
-                         "a reserved field of problem, score or mask is not zero: start from a zeroed struct");
+    if (!all_zero(p->reserved, 16) || !all_zero(p->score.reserved, 8) ||
+        !all_zero(p->mask.reserved, 8))
+        return attn_fail(
+            ATTN_ERROR_VERSION,
+            "a reserved field of problem, score or mask is not zero: start from a zeroed struct");
     return ATTN_OK;
 }
 
@@ -400,11 +416,12 @@ static attn_status check_inputs(const attn_problem *p, named_tensor *inputs) {
     const attn_dtype dtype = p->query.dtype;
     for (int i = 0; i < 3; i++) {
         if (!attn_tensor_present(inputs[i].tensor))
-            return attn_fail(ATTN_ERROR_NULL, "%s.data is NULL, but %s must be given", inputs[i].name,
-                             inputs[i].name);
+            return attn_fail(ATTN_ERROR_NULL, "%s.data is NULL, but %s must be given",
+                             inputs[i].name, inputs[i].name);
     }
     if (dtype != ATTN_F32 && dtype != ATTN_F64)
-        return attn_fail(ATTN_ERROR_DTYPE, "query.dtype is %s (%d), but must be ATTN_F32 or ATTN_F64",
+        return attn_fail(ATTN_ERROR_DTYPE,
+                         "query.dtype is %s (%d), but must be ATTN_F32 or ATTN_F64",
                          dtype_name(dtype), (int)dtype);
     for (int i = 0; i < 3; i++)
         TRY(check_tensor(inputs[i].name, inputs[i].tensor, dtype, &inputs[i].range));
@@ -439,6 +456,7 @@ attn_status attn_check_problem(const attn_problem *p) {
     TRY(check_result(&all[OUTPUT], p, p->value.shape[3], "value.shape[3]"));
     TRY(check_result(&all[LSE], p, 1, "the size expected"));
     TRY(check_result(&all[WEIGHTS], p,
-                     longest_slot(p->mask.key_starts, sequence_count(p), p->key.shape[2]), "n_key"));
+                     longest_slot(p->mask.key_starts, sequence_count(p), p->key.shape[2]),
+                     "n_key"));
     return check_aliases(all, 3, TENSORS);
 }

@@ -20,7 +20,7 @@ typedef struct scratch {
 } scratch;
 
 struct attn_context {
-    int threads; /* 0: ask OpenMP at each call */
+    int threads;  /* 0: ask OpenMP at each call */
     attn_isa isa; /* ATTN_ISA_BEST: ask the ceiling at each call */
     attn_parallel_for *parallel_for;
     void *parallel_user;
@@ -57,14 +57,15 @@ static attn_status check_options(const attn_context_options *o) {
             return attn_fail(ATTN_ERROR_VERSION, "options.reserved[%d] is not zero", i);
     }
     if (o->threads < 0 || o->threads > MAX_THREADS)
-        return attn_fail(ATTN_ERROR_VALUE, "options.threads is %d, but must be 0 (all) to %d", o->threads,
-                         (int)MAX_THREADS);
+        return attn_fail(ATTN_ERROR_VALUE, "options.threads is %d, but must be 0 (all) to %d",
+                         o->threads, (int)MAX_THREADS);
     if (!attn_isa_name(o->max_isa))
         return attn_fail(ATTN_ERROR_VALUE, "options.max_isa is %d, but must be an attn_isa",
                          (int)o->max_isa);
     if ((o->allocator.allocate == NULL) != (o->allocator.release == NULL))
-        return attn_fail(ATTN_ERROR_VALUE,
-                         "options.allocator has one of allocate and release, but must have both or neither");
+        return attn_fail(
+            ATTN_ERROR_VALUE,
+            "options.allocator has one of allocate and release, but must have both or neither");
     return ATTN_OK;
 }
 
@@ -83,9 +84,11 @@ attn_status attn_context_create(attn_context **context, const attn_context_optio
     const attn_status status = check_options(o);
     if (status != ATTN_OK) return status;
 
-    const attn_allocator allocator = o->allocator.allocate ? o->allocator : default_context.allocator;
+    const attn_allocator allocator =
+        o->allocator.allocate ? o->allocator : default_context.allocator;
     attn_context *const made = allocator.allocate(allocator.user, sizeof *made, ALIGNMENT);
-    if (!made) return attn_fail(ATTN_ERROR_MEMORY, "no memory for a context (%zu bytes)", sizeof *made);
+    if (!made)
+        return attn_fail(ATTN_ERROR_MEMORY, "no memory for a context (%zu bytes)", sizeof *made);
     made->threads = o->threads;
     made->isa = attn_isa_under(lower_ceiling(o->max_isa, attn_isa_ceiling()));
     made->parallel_for = o->parallel_for;

@@ -15,7 +15,7 @@ void *attn_scratch_take(attn_context *context, size_t size);
 void attn_scratch_give(attn_context *context, void *memory);
 
 /* Calls work(argument, i) for i = 0 .. count-1 on the context's threads. */
-void attn_run_parallel(attn_context *context, int64_t count, void (*work)(void *argument, int64_t i),
-                       void *argument);
+void attn_run_parallel(attn_context *context, int64_t count,
+                       void (*work)(void *argument, int64_t i), void *argument);
 
 #endif

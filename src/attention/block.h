@@ -19,7 +19,8 @@ typedef struct {
     int heads, queries; /* rows = heads * queries */
     int rows, width;    /* width: rows rounded up to whole vectors (tiles of few use their own) */
     int64_t key_head;
-    attn_key_range keys; /* that any row may see, by position, within this block's part of the keys */
+    attn_key_range
+        keys; /* that any row may see, by position, within this block's part of the keys */
     attn_key_range columns; /* of the weights, that this block writes */
 } attn_block;
 
@@ -31,7 +32,8 @@ typedef struct {
     int lines, width; /* for functions that work element by element: lines * width elements */
 } attn_tile;
 
-static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tiles, int64_t k, int count) {
+static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tiles, int64_t k,
+                                     int count) {
     const int whole = (count + tiles->lanes - 1) & -tiles->lanes; /* a power of 2 */
     if (b->few) return (attn_tile){k, count, 1, whole, b->rows, whole};
     return (attn_tile){k, count, b->width, 1, count, b->width};
@@ -45,19 +47,19 @@ typedef struct {
 
 /* One worker's scratch. */
 typedef struct {
-    void *query;   /* [feature][row], or [row][feature] if few */
-    void *scores;  /* a tile, where weights are not kept */
-    void *extra;   /* a tile of bias or mask on its way into the lanes */
-    void *hidden;  /* a tile: -infinity where masked (for the careful paths) */
-    void *allowed; /* [row][key]: mask.allowed as 0 or -infinity */
+    void *query;       /* [feature][row], or [row][feature] if few */
+    void *scores;      /* a tile, where weights are not kept */
+    void *extra;       /* a tile of bias or mask on its way into the lanes */
+    void *hidden;      /* a tile: -infinity where masked (for the careful paths) */
+    void *allowed;     /* [row][key]: mask.allowed as 0 or -infinity */
     void *key, *value; /* a block of them, if the caller's do not lie feature by feature */
     attn_partial total, stretch; /* of the whole block, and of the ATTN_KEY_SPLIT keys at hand */
     void *shrink, *inverse, *factor, *lse, *slopes, *positions; /* [row] */
-    void *kept;        /* weights of a whole row block, by key block relative to its own maximum */
+    void *kept;         /* weights of a whole row block, by key block relative to its own maximum */
     void *kept_maximum; /* [key block][row] */
     bool *kept_any;     /* [key block]: whether anything in it is visible */
-    attn_key_range *visible; /* [row] */
-    int32_t *first, *last, *documents; /* [row] */
+    attn_key_range *visible;            /* [row] */
+    int32_t *first, *last, *documents;  /* [row] */
     void *lane_slopes, *lane_positions; /* [key of a tile], for tiles of few */
     int32_t *lane_ids;
 } attn_workspace;

@@ -33,9 +33,11 @@ static void load_query(attn_worker *w, const attn_block *b) {
     const int d = w->plan->d;
     const double factor = w->plan->query_factor;
     if (!b->few) {
-        const void *const from = attn_at(q, t->element_size, b->sequence.batch, b->first_head, first, 0);
+        const void *const from =
+            attn_at(q, t->element_size, b->sequence.batch, b->first_head, first, 0);
         if (b->rows < b->width) t->fill(w->space.query, 1, (int64_t)d * b->width, 0);
-        t->load_transposed(w->space.query, b->width, from, q->stride[2], q->stride[3], b->rows, d, factor);
+        t->load_transposed(w->space.query, b->width, from, q->stride[2], q->stride[3], b->rows, d,
+                           factor);
         return;
     }
     const int64_t stride = attn_padded(d, t);
@@ -43,13 +45,14 @@ static void load_query(attn_worker *w, const attn_block *b) {
     for (int g = 0; g < b->heads; g++) {
         const void *const from =
             attn_at(q, t->element_size, b->sequence.batch, b->first_head + g, first, 0);
-        t->load_rows(attn_offset(w->space.query, g * b->queries * stride, t), stride, from, q->stride[2],
-                     q->stride[3], b->queries, d, factor);
+        t->load_rows(attn_offset(w->space.query, g * b->queries * stride, t), stride, from,
+                     q->stride[2], q->stride[3], b->queries, d, factor);
     }
 }
 
 static int64_t output_elements(const attn_worker *w, const attn_block *b) {
-    return b->few ? b->rows * attn_padded(w->plan->d_value, w->tiles) : (int64_t)w->plan->d_value * b->width;
+    return b->few ? b->rows * attn_padded(w->plan->d_value, w->tiles)
+                  : (int64_t)w->plan->d_value * b->width;
 }
 
 /* Nothing seen yet: maximum -infinity, sum and output 0. */
@@ -63,35 +66,40 @@ static void clear_partial(const attn_worker *w, const attn_block *b, const attn_
 static void begin_with_sink(const attn_worker *w, const attn_block *b, const attn_partial *r) {
     const attn_tensor *const sinks = &w->problem->score.sinks;
     const attn_tiles *const t = w->tiles;
-    if (!attn_tensor_present(sinks) || b->columns.first > 0) return; /* only the first part has it */
+    if (!attn_tensor_present(sinks) || b->columns.first > 0)
+        return; /* only the first part has it */
     for (int g = 0; g < b->heads; g++) {
         const void *const sink =
             attn_at(sinks, t->element_size, attn_broadcast_index(sinks, 0, b->sequence.index),
                     attn_broadcast_index(sinks, 1, b->first_head + g), 0, 0);
-        t->load_rows(attn_offset(r->maximum, (int64_t)g * b->queries, t), 0, sink, 0, 0, 1, b->queries, LOG2_E);
+        t->load_rows(attn_offset(r->maximum, (int64_t)g * b->queries, t), 0, sink, 0, 0, 1,
+                     b->queries, LOG2_E);
     }
     /* exp2(m - m) is 1, and 0 for a sink of -infinity */
     t->rescale(r->sum, r->maximum, r->maximum, NULL, b->width);
 }
 
-static void merge(const attn_worker *w, const attn_block *b, const attn_partial *to, const attn_partial *from) {
+static void merge(const attn_worker *w, const attn_block *b, const attn_partial *to,
+                  const attn_partial *from) {
     const attn_tiles *const t = w->tiles;
     const int d = w->plan->d_value;
     if (b->few)
-        t->merge_few(to->output, attn_padded(d, t), to->maximum, to->sum, from->output, from->maximum, from->sum,
-                     d, b->rows);
-    else t->merge(to->output, to->maximum, to->sum, from->output, from->maximum, from->sum, d, b->width);
+        t->merge_few(to->output, attn_padded(d, t), to->maximum, to->sum, from->output,
+                     from->maximum, from->sum, d, b->rows);
+    else
+        t->merge(to->output, to->maximum, to->sum, from->output, from->maximum, from->sum, d,
+                 b->width);
 }
 
 /* -------------------------------------------------------------------------------- one tile */
 
 /* A tile's keys or values, feature by feature: where they lie, or packed. */
-static const void *rows_of(const attn_worker *w, const attn_tensor *t, const attn_block *b, const attn_tile *tile,
-                           void *packed, bool pack, int64_t *stride) {
+static const void *rows_of(const attn_worker *w, const attn_tensor *t, const attn_block *b,
+                           const attn_tile *tile, void *packed, bool pack, int64_t *stride) {
     const attn_tiles *const tiles = w->tiles;
     const int d = (int)t->shape[3];
-    const void *const at =
-        attn_at(t, tiles->element_size, b->sequence.batch, b->key_head, b->sequence.key_first + tile->k, 0);
+    const void *const at = attn_at(t, tiles->element_size, b->sequence.batch, b->key_head,
+                                   b->sequence.key_first + tile->k, 0);
     *stride = pack ? d : t->stride[2];
     if (!pack) return at;
     tiles->load_rows(packed, d, at, t->stride[2], t->stride[3], tile->count, d, 1.0);
@@ -105,19 +113,23 @@ static void score(attn_worker *w, const attn_block *b, const attn_tile *tile, vo
     const void *const key =
         rows_of(w, &w->problem->key, b, tile, w->space.key, w->plan->pack_key, &stride);
     if (b->few)
-        t->score_few(scores, w->space.query, attn_padded(d, t), key, stride, tile->count, d, b->rows, tile->width);
+        t->score_few(scores, w->space.query, attn_padded(d, t), key, stride, tile->count, d,
+                     b->rows, tile->width);
     else t->score(scores, w->space.query, key, stride, tile->count, d, b->width);
 }
 
 static void weigh(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     attn_workspace *const s = &w->space;
     if (b->few)
-        w->tiles->weigh_few(scores, tile->count, b->rows, tile->width, w->plan->weigh_factor, s->stretch.maximum, s->stretch.sum, s->shrink);
-    else w->tiles->weigh(scores, tile->count, b->width, w->plan->weigh_factor, s->stretch.maximum, s->stretch.sum, s->shrink);
+        w->tiles->weigh_few(scores, tile->count, b->rows, tile->width, w->plan->weigh_factor,
+                            s->stretch.maximum, s->stretch.sum, s->shrink);
+    else
+        w->tiles->weigh(scores, tile->count, b->width, w->plan->weigh_factor, s->stretch.maximum,
+                        s->stretch.sum, s->shrink);
 }
 
-static void aggregate(attn_worker *w, const attn_block *b, const attn_tile *tile, const void *weights,
-                      bool masked) {
+static void aggregate(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                      const void *weights, bool masked) {
     const attn_tiles *const t = w->tiles;
     attn_workspace *const s = &w->space;
     const int d = w->plan->d_value, count = tile->count;
@@ -127,10 +139,12 @@ static void aggregate(attn_worker *w, const attn_block *b, const attn_tile *tile
         rows_of(w, &w->problem->value, b, tile, s->value, w->plan->pack_value, &stride);
     if (masked && !t->all_finite(value, stride, count, d)) {
         attn_hidden_tile(w->problem, t, b, s, tile);
-        t->aggregate_visible(s->stretch.output, b->few ? 1 : b->width, b->few ? row : 1, s->shrink, weights, s->hidden,
-                             tile->key_stride, tile->row_stride, value, stride, count, d, b->rows);
+        t->aggregate_visible(s->stretch.output, b->few ? 1 : b->width, b->few ? row : 1, s->shrink,
+                             weights, s->hidden, tile->key_stride, tile->row_stride, value, stride,
+                             count, d, b->rows);
     } else if (b->few) {
-        t->aggregate_few(s->stretch.output, row, s->shrink, weights, value, stride, count, d, b->rows, tile->width);
+        t->aggregate_few(s->stretch.output, row, s->shrink, weights, value, stride, count, d,
+                         b->rows, tile->width);
     } else {
         t->aggregate(s->stretch.output, s->shrink, weights, value, stride, count, d, b->width);
     }
@@ -150,9 +164,11 @@ static void attend(attn_worker *w, const attn_block *b, const attn_tile *tile) {
     if (seen == ATTN_TILE_PARTIAL) attn_mask_apply(p, w->tiles, b, s, tile, scores);
     weigh(w, b, tile, scores);
     if (keep)
-        memcpy(attn_kept_maximum(w, b, tile), s->stretch.maximum, (size_t)b->width * (size_t)w->tiles->element_size);
+        memcpy(attn_kept_maximum(w, b, tile), s->stretch.maximum,
+               (size_t)b->width * (size_t)w->tiles->element_size);
     if (p->output.data && w->plan->d_value > 0)
-        aggregate(w, b, tile, scores, seen == ATTN_TILE_PARTIAL || attn_tensor_present(&p->score.bias));
+        aggregate(w, b, tile, scores,
+                  seen == ATTN_TILE_PARTIAL || attn_tensor_present(&p->score.bias));
 }
 
 /* Attends to all keys of a block, stretch by stretch; the result is in space.total. */
@@ -248,7 +264,8 @@ static void work_through(forward_call *call, int64_t i,
                          void (*run)(attn_worker *, const forward_call *, int64_t task)) {
     attn_worker w = worker_at(call, i);
     for (;;) {
-        const int64_t task = (int64_t)atomic_fetch_add_explicit(&call->next, 1, memory_order_relaxed);
+        const int64_t task =
+            (int64_t)atomic_fetch_add_explicit(&call->next, 1, memory_order_relaxed);
         if (task >= call->plan.tasks) return;
         run(&w, call, task);
     }
@@ -282,11 +299,12 @@ attn_status attn_forward(attn_context *context, const attn_problem *problem) {
     if (status != ATTN_OK) return status;
     attn_context *const c = attn_context_or_default(context);
     forward_call call;
-    const bool fits = attn_plan_make(&call.plan, problem, attn_context_tiles(c, problem->query.dtype),
-                                     attn_context_threads(c));
+    const bool fits = attn_plan_make(
+        &call.plan, problem, attn_context_tiles(c, problem->query.dtype), attn_context_threads(c));
     void *const memory = fits ? attn_scratch_take(c, attn_plan_bytes(&call.plan)) : NULL;
     if (!memory)
-        return attn_fail(ATTN_ERROR_MEMORY, "no memory for %zu bytes of scratch", attn_plan_bytes(&call.plan));
+        return attn_fail(ATTN_ERROR_MEMORY, "no memory for %zu bytes of scratch",
+                         attn_plan_bytes(&call.plan));
     run_forward(c, &call, memory);
     attn_scratch_give(c, memory);
     return ATTN_OK;

@@ -11,11 +11,13 @@ static const double LOG2_E = 1.44269504088896340736;
 /* ------------------------------------------------------------------------- once for each block */
 
 /* The id of a row of the ids arrays, which are dense: [batch][length]. */
-static const int32_t *document_ids(const int32_t *ids, const attn_tensor *of, int64_t batch, int64_t i) {
+static const int32_t *document_ids(const int32_t *ids, const attn_tensor *of, int64_t batch,
+                                   int64_t i) {
     return ids + batch * of->shape[2] + i;
 }
 
-static double head_value(const attn_tensor *t, const attn_tiles *tiles, int64_t sequence, int64_t head) {
+static double head_value(const attn_tensor *t, const attn_tiles *tiles, int64_t sequence,
+                         int64_t head) {
     const void *const at = attn_at(t, tiles->element_size, attn_broadcast_index(t, 0, sequence),
                                    attn_broadcast_index(t, 1, head), 0, 0);
     return tiles->element_size == sizeof(float) ? (double)*(const float *)at : *(const double *)at;
@@ -25,13 +27,15 @@ static void begin_alibi(const attn_problem *p, const attn_tiles *tiles, const at
                         attn_workspace *w) {
     tiles->fill(w->slopes, 1, b->width, 0);
     for (int g = 0; g < b->heads; g++) {
-        const double slope = head_value(&p->score.alibi_slopes, tiles, b->sequence.index, b->first_head + g);
+        const double slope =
+            head_value(&p->score.alibi_slopes, tiles, b->sequence.index, b->first_head + g);
         char *const at = (char *)w->slopes + g * b->queries * tiles->element_size;
         tiles->fill(at, 1, b->queries, slope * LOG2_E);
     }
 }
 
-void attn_mask_begin(const attn_problem *p, const attn_tiles *tiles, attn_block *b, attn_workspace *w) {
+void attn_mask_begin(const attn_problem *p, const attn_tiles *tiles, attn_block *b,
+                     attn_workspace *w) {
     attn_key_range any = {b->keys.last, b->keys.first};
     for (int r = 0, i = 0; r < b->rows; r++, i = i + 1 == b->queries ? 0 : i + 1) {
         const int64_t query = b->first_query + i;
@@ -81,7 +85,8 @@ static id_span span_of(const int32_t *ids, int count) {
 }
 
 static const int32_t *key_documents(const attn_problem *p, const attn_block *b, int64_t k) {
-    return document_ids(p->mask.key_documents, &p->key, b->sequence.batch, b->sequence.key_first + k);
+    return document_ids(p->mask.key_documents, &p->key, b->sequence.batch,
+                        b->sequence.key_first + k);
 }
 
 static attn_visibility documents_visibility(const attn_problem *p, const attn_block *b,
@@ -94,8 +99,8 @@ static attn_visibility documents_visibility(const attn_problem *p, const attn_bl
 }
 
 /* Where the entries of bias or allowed for a head's part of a tile begin. */
-static const void *pair_entries(const attn_tensor *t, int element_size, const attn_block *b, int64_t head,
-                                int64_t k) {
+static const void *pair_entries(const attn_tensor *t, int element_size, const attn_block *b,
+                                int64_t head, int64_t k) {
     return attn_at(t, element_size, attn_broadcast_index(t, 0, b->sequence.index),
                    attn_broadcast_index(t, 1, head), attn_broadcast_index(t, 2, b->first_query),
                    attn_broadcast_index(t, 3, k));
@@ -107,15 +112,16 @@ static int64_t allowed_stride(const attn_block *b, const attn_tile *tile) {
 }
 
 static attn_visibility allowed_visibility(const attn_problem *p, const attn_tiles *tiles,
-                                          const attn_block *b, attn_workspace *w, const attn_tile *tile) {
+                                          const attn_block *b, attn_workspace *w,
+                                          const attn_tile *tile) {
     const attn_tensor *const t = &p->mask.allowed;
     const int64_t stride = allowed_stride(b, tile);
     int met = 0;
     for (int g = 0; g < b->heads; g++) {
         char *const to = (char *)w->allowed + g * b->queries * stride * tiles->element_size;
         met |= tiles->load_allowed(to, stride, pair_entries(t, 1, b, b->first_head + g, tile->k),
-                                   attn_broadcast_stride(t, 2), attn_broadcast_stride(t, 3), b->queries,
-                                   tile->count);
+                                   attn_broadcast_stride(t, 2), attn_broadcast_stride(t, 3),
+                                   b->queries, tile->count);
     }
     if (!(met & ATTN_SOME_OPEN)) return ATTN_TILE_SHUT;
     return met & ATTN_SOME_SHUT ? ATTN_TILE_PARTIAL : ATTN_TILE_OPEN;
@@ -160,10 +166,12 @@ static void add_alibi_few(const attn_tiles *tiles, const attn_block *b, attn_wor
     for (int r = 0; r < b->rows; r++) {
         const int64_t position = b->sequence.position + b->first_query + r % b->queries;
         for (int c = 0; c < tile->width; c++)
-            tiles->fill((char *)w->lane_positions + c * size, 1, 1, (double)(position - tile->k - c));
-        tiles->load_rows(w->lane_slopes, 0, (char *)w->slopes + r * size, 0, 0, 1, tile->width, 1.0);
-        tiles->add_alibi((char *)scores + r * tile->row_stride * size, 1, tile->width, w->lane_slopes,
-                         w->lane_positions);
+            tiles->fill((char *)w->lane_positions + c * size, 1, 1,
+                        (double)(position - tile->k - c));
+        tiles->load_rows(w->lane_slopes, 0, (char *)w->slopes + r * size, 0, 0, 1, tile->width,
+                         1.0);
+        tiles->add_alibi((char *)scores + r * tile->row_stride * size, 1, tile->width,
+                         w->lane_slopes, w->lane_positions);
     }
 }
 
@@ -171,7 +179,8 @@ static void add_alibi(const attn_tiles *tiles, const attn_block *b, attn_workspa
                       const attn_tile *tile, void *scores) {
     for (int r = 0; r < b->rows; r++) {
         const int64_t position = b->sequence.position + b->first_query + r % b->queries;
-        tiles->fill((char *)w->positions + r * tiles->element_size, 1, 1, (double)(position - tile->k));
+        tiles->fill((char *)w->positions + r * tiles->element_size, 1, 1,
+                    (double)(position - tile->k));
     }
     tiles->add_alibi(scores, tile->count, b->width, w->slopes, w->positions);
 }
@@ -195,7 +204,8 @@ static void apply_ranges(const attn_tiles *tiles, const attn_block *b, attn_work
     for (int r = 0; r < b->width; r++) {
         const bool real = r < b->rows;
         w->first[r] = real ? clamp(w->visible[r].first - tile->k, 0, tile->count) : 0;
-        w->last[r] = real ? clamp(w->visible[r].last - tile->k, w->first[r], tile->count) : tile->count;
+        w->last[r] =
+            real ? clamp(w->visible[r].last - tile->k, w->first[r], tile->count) : tile->count;
     }
     if (!b->few) {
         tiles->mask_range(scores, tile->count, b->width, w->first, w->last);
@@ -204,7 +214,8 @@ static void apply_ranges(const attn_tiles *tiles, const attn_block *b, attn_work
     for (int r = 0; r < b->rows; r++) {
         char *const row = (char *)scores + r * tile->row_stride * tiles->element_size;
         tiles->fill(row, 1, w->first[r], (double)-INFINITY);
-        tiles->fill(row + w->last[r] * tiles->element_size, 1, tile->count - w->last[r], (double)-INFINITY);
+        tiles->fill(row + w->last[r] * tiles->element_size, 1, tile->count - w->last[r],
+                    (double)-INFINITY);
     }
 }
 
@@ -227,7 +238,8 @@ static void apply_allowed(const attn_tiles *tiles, const attn_block *b, attn_wor
         return;
     }
     if (b->rows < b->width) zero_extra(tiles, tile, w);
-    tiles->load_transposed(w->extra, b->width, w->allowed, ATTN_KEY_BLOCK, 1, b->rows, tile->count, 1.0);
+    tiles->load_transposed(w->extra, b->width, w->allowed, ATTN_KEY_BLOCK, 1, b->rows, tile->count,
+                           1.0);
     tiles->add_bias(scores, w->extra, tile->count, b->width);
 }
 

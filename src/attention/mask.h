@@ -14,11 +14,13 @@ void attn_mask_begin(const attn_problem *problem, const attn_tiles *tiles, attn_
 
 /* Decides about a tile (and loads mask.allowed for attn_mask_apply). */
 attn_visibility attn_mask_tile(const attn_problem *problem, const attn_tiles *tiles,
-                               const attn_block *block, attn_workspace *space, const attn_tile *tile);
+                               const attn_block *block, attn_workspace *space,
+                               const attn_tile *tile);
 
 /* Soft cap, bias and ALiBi, on raw scores. */
-void attn_modify_scores(const attn_problem *problem, const attn_tiles *tiles, const attn_block *block,
-                        attn_workspace *space, const attn_tile *tile, void *scores);
+void attn_modify_scores(const attn_problem *problem, const attn_tiles *tiles,
+                        const attn_block *block, attn_workspace *space, const attn_tile *tile,
+                        void *scores);
 
 /* -infinity into what the mask hides, after attn_mask_tile said PARTIAL. */
 void attn_mask_apply(const attn_problem *problem, const attn_tiles *tiles, const attn_block *block,

@@ -70,11 +70,13 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->hidden = carve(memory, &used, tile);
     w->allowed = carve(memory, &used, plan->problem->mask.allowed.data ? tile : 0);
     w->key = carve(memory, &used, plan->pack_key ? ATTN_KEY_BLOCK * (size_t)plan->d * size : 0);
-    w->value = carve(memory, &used, plan->pack_value ? ATTN_KEY_BLOCK * (size_t)plan->d_value * size : 0);
+    w->value =
+        carve(memory, &used, plan->pack_value ? ATTN_KEY_BLOCK * (size_t)plan->d_value * size : 0);
     w->total.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
     w->stretch.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
     void **const rows[] = {&w->total.maximum, &w->total.sum, &w->stretch.maximum, &w->stretch.sum,
-                           &w->shrink, &w->inverse, &w->factor, &w->lse, &w->slopes, &w->positions};
+                           &w->shrink,        &w->inverse,   &w->factor,          &w->lse,
+                           &w->slopes,        &w->positions};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = carve(memory, &used, row);
     w->kept = carve(memory, &used, kept * tile);
     w->kept_maximum = carve(memory, &used, kept * row);
@@ -125,7 +127,8 @@ static void count_tasks(attn_plan *plan) {
 
 static int worker_count(const attn_plan *plan, int threads) {
     const int64_t *const q = plan->problem->query.shape;
-    const double pairs = (double)q[0] * (double)q[1] * (double)q[2] * (double)plan->problem->key.shape[2];
+    const double pairs =
+        (double)q[0] * (double)q[1] * (double)q[2] * (double)plan->problem->key.shape[2];
     const double worth = 1 + pairs * (plan->d + plan->d_value) / WORK_FOR_A_THREAD;
     int workers = threads;
     if (worth < workers) workers = (int)worth;
@@ -140,7 +143,8 @@ static void set_factors(attn_plan *plan) {
     const attn_score *const s = &plan->problem->score;
     const double scale = s->scale != 0 ? s->scale : plan->d > 0 ? 1 / sqrt(plan->d) : 0;
     const bool capped = s->softcap > 0;
-    const bool modified = capped || attn_tensor_present(&s->bias) || attn_tensor_present(&s->alibi_slopes);
+    const bool modified =
+        capped || attn_tensor_present(&s->bias) || attn_tensor_present(&s->alibi_slopes);
     const double factor = capped ? scale / s->softcap : scale * LOG2_E;
     const bool in_query = modified || !(fabs(factor) > 1e-30 && fabs(factor) < 1e30);
     plan->query_factor = in_query ? factor : factor < 0 ? -1 : 1;
@@ -163,7 +167,8 @@ bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *ti
     plan->worker_bytes = attn_plan_workspace(plan, NULL, NULL);
     /* A partial result: the block's maximum, sum and output. */
     if (plan->split)
-        plan->partial_bytes = (size_t)(padded(plan->d_value, tiles->lanes) + 2) * (size_t)tiles->block * (size_t)tiles->element_size;
+        plan->partial_bytes = (size_t)(padded(plan->d_value, tiles->lanes) + 2) *
+                              (size_t)tiles->block * (size_t)tiles->element_size;
     return attn_plan_bytes(plan) != SIZE_MAX;
 }
 
@@ -193,14 +198,16 @@ static void set_rows(attn_block *b, const attn_plan *plan) {
     b->width = padded(b->rows, plan->tiles->lanes);
 }
 
-attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task, bool *last_split) {
+attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task,
+                           bool *last_split) {
     const int64_t index = sequence_of(table, plan->sequences, task);
     attn_block b = {.sequence = attn_sequence_at(plan->problem, index)};
     const attn_cut cut = attn_plan_cut(plan, &b.sequence);
     const int64_t within = task - table[index];
     const int64_t split = within % cut.splits, place = within / cut.splits;
     const int64_t head = place / cut.blocks;
-    const int64_t i = cut.blocks - 1 - place % cut.blocks; /* the last sees most keys if causal: first */
+    const int64_t i =
+        cut.blocks - 1 - place % cut.blocks; /* the last sees most keys if causal: first */
     const int64_t weights_end = plan->problem->weights.shape[3];
     b.few = cut.few;
     if (cut.few) {

@@ -24,7 +24,7 @@ typedef struct {
     /* Their product, scale * log2(e), makes raw dot products scores in base 2 (over the soft cap, if
      * there is one). The first joins the query when it is loaded, the second joins in WEIGH. */
     double query_factor, weigh_factor;
-    bool split;          /* some sequence's keys are split: partial results, merged at the end */
+    bool split; /* some sequence's keys are split: partial results, merged at the end */
     bool pack_key, pack_value;
     int64_t tasks;
     int64_t longest_row; /* keys of the longest row whose weights are kept */
@@ -33,7 +33,8 @@ typedef struct {
 } attn_plan;
 
 /* Cuts the problem for at most `threads` workers. False: too large for memory addresses. */
-bool attn_plan_make(attn_plan *plan, const attn_problem *problem, const attn_tiles *tiles, int threads);
+bool attn_plan_make(attn_plan *plan, const attn_problem *problem, const attn_tiles *tiles,
+                    int threads);
 
 /* Scratch of the whole call; SIZE_MAX if no memory could hold it. */
 size_t attn_plan_bytes(const attn_plan *plan);
@@ -51,7 +52,8 @@ typedef struct {
 attn_cut attn_plan_cut(const attn_plan *plan, const attn_sequence *sequence);
 
 /* The block that a task works on. */
-attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task, bool *last_split);
+attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task,
+                           bool *last_split);
 
 /* Lays a worker's arrays out over its scratch; with space NULL, only counts the bytes. */
 size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *space);

@@ -65,8 +65,7 @@ static void fill(const attn_tensor *t, double x) {
     for (int64_t b = 0; b < t->shape[0]; b++) {
         for (int64_t h = 0; h < t->shape[1]; h++) {
             for (int64_t i = 0; i < t->shape[2]; i++) {
-                for (int64_t j = 0; j < t->shape[3]; j++)
-                    store(t, b, h, i, j, x);
+                for (int64_t j = 0; j < t->shape[3]; j++) store(t, b, h, i, j, x);
             }
         }
     }
@@ -232,8 +231,7 @@ static void attend(const row *r, double *s, double *w) {
     const attn_tensor *const sinks = &p->score.sinks;
     const double sink = present(sinks) ? load(sinks, at->index, r->head, 0, 0) : -INFINITY;
 
-    for (int64_t j = 0; j < at->n_key; j++)
-        s[j] = may_attend(r, j) ? score(r, j) : -INFINITY;
+    for (int64_t j = 0; j < at->n_key; j++) s[j] = may_attend(r, j) ? score(r, j) : -INFINITY;
     const double lse = weigh(s, w, at->n_key, sink);
 
     store(&p->lse, at->batch, r->head, query, 0, lse);

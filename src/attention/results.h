@@ -17,7 +17,8 @@ void attn_store_partial_weights(attn_worker *w, const attn_block *b);
 
 /* space.total is final for the block, of which `part` is one part and had `part_maximum`: brings the
  * part's weights to the scale of the whole row. */
-void attn_finish_partial_weights(attn_worker *w, attn_block *part, const void *part_maximum, bool nan);
+void attn_finish_partial_weights(attn_worker *w, attn_block *part, const void *part_maximum,
+                                 bool nan);
 
 /* Log-sum-exp and output alone; returns whether some row is NaN. */
 bool attn_store_output(attn_worker *w, const attn_block *b);

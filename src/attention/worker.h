@@ -25,12 +25,15 @@ static inline int64_t attn_kept_index(const attn_block *b, const attn_tile *tile
     return tile->k / ATTN_KEY_BLOCK - b->keys.first / ATTN_KEY_BLOCK;
 }
 
-static inline void *attn_kept_weights(const attn_worker *w, const attn_block *b, const attn_tile *tile) {
-    return attn_offset(w->space.kept, attn_kept_index(b, tile) * ATTN_KEY_BLOCK * w->tiles->block, w->tiles);
+static inline void *attn_kept_weights(const attn_worker *w, const attn_block *b,
+                                      const attn_tile *tile) {
+    return attn_offset(w->space.kept, attn_kept_index(b, tile) * ATTN_KEY_BLOCK * w->tiles->block,
+                       w->tiles);
 }
 
 /* The maximum that the tile's weights are relative to. */
-static inline void *attn_kept_maximum(const attn_worker *w, const attn_block *b, const attn_tile *tile) {
+static inline void *attn_kept_maximum(const attn_worker *w, const attn_block *b,
+                                      const attn_tile *tile) {
     return attn_offset(w->space.kept_maximum, attn_kept_index(b, tile) * w->tiles->block, w->tiles);
 }
 

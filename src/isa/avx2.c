@@ -25,11 +25,12 @@
 #define SCALAR_FMA
 
 /* The first `count` lanes are those whose index is below it. */
-#define VEC_LOAD_PART_f32(p, count)                                                              \
-    _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count),                           \
+#define VEC_LOAD_PART_f32(p, count)                                    \
+    _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), \
                                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
 #define VEC_LOAD_PART_f64(p, count) \
-    _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)))
+    _mm256_maskload_pd(             \
+        p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)))
 
 #include "tiles/instantiate.h"
 

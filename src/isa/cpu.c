@@ -170,12 +170,14 @@ size_t attn_isa_reason(char *text, size_t size) {
     const bool from_environment = understood && value && *value && environment == ceiling;
     int length;
     if (chosen == best)
-        length = snprintf(text, size, "%s: the best that this CPU and this build have%s%.40s%s",
-                          attn_isa_name(chosen), understood ? "" : " (ATTN_MAX_ISA=\"",
-                          understood ? "" : value, understood ? "" : "\" names no set and is ignored)");
+        length =
+            snprintf(text, size, "%s: the best that this CPU and this build have%s%.40s%s",
+                     attn_isa_name(chosen), understood ? "" : " (ATTN_MAX_ISA=\"",
+                     understood ? "" : value, understood ? "" : "\" names no set and is ignored)");
     else
-        length = snprintf(text, size, "%s: the best that this CPU and this build have is %s; %s%s lowers it",
-                          attn_isa_name(chosen), attn_isa_name(best),
-                          from_environment ? "ATTN_MAX_ISA=" : "the ceiling ", attn_isa_name(ceiling));
+        length = snprintf(
+            text, size, "%s: the best that this CPU and this build have is %s; %s%s lowers it",
+            attn_isa_name(chosen), attn_isa_name(best),
+            from_environment ? "ATTN_MAX_ISA=" : "the ceiling ", attn_isa_name(ceiling));
     return length < 0 ? 0 : (size_t)length;
 }

@@ -5,8 +5,9 @@
  * keys is made afresh and joins the total once, so that rounding grows with the length of a block
  * plus the number of blocks, not with the number of keys. */
 
-INLINE void NAME(aggregate_tile)(int rows, int vecs, REAL *output, const REAL *shrink, const REAL *weights,
-                                 const REAL *value, int64_t value_stride, int keys, int width) {
+INLINE void NAME(aggregate_tile)(int rows, int vecs, REAL *output, const REAL *shrink,
+                                 const REAL *weights, const REAL *value, int64_t value_stride,
+                                 int keys, int width) {
     vec sum[MAX_TILE_ROWS][MAX_TILE_VECS];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = NAME(splat)(0);
@@ -31,13 +32,15 @@ INLINE void NAME(aggregate_tile)(int rows, int vecs, REAL *output, const REAL *s
 }
 
 INLINE void NAME(aggregate_panel)(int vecs, REAL *output, const REAL *shrink, const REAL *weights,
-                                  const REAL *value, int64_t value_stride, int keys, int d, int width) {
+                                  const REAL *value, int64_t value_stride, int keys, int d,
+                                  int width) {
     const int tall = TILE_ROWS(vecs);
     int f = 0;
-#define AGGREGATE_ROWS(rows)                                                                          \
-    for (; f + (rows) <= d; f += (rows))                                                              \
-    NAME(aggregate_tile)(rows, vecs, output + f * (int64_t)width, shrink, weights, value + f, value_stride, \
-                         keys, width)
+#define AGGREGATE_ROWS(rows)                                                                  \
+    for (; f + (rows) <= d; f += (rows))                                                      \
+    NAME(aggregate_tile)                                                                      \
+    (rows, vecs, output + f * (int64_t)width, shrink, weights, value + f, value_stride, keys, \
+     width)
     AGGREGATE_ROWS(tall);
     AGGREGATE_ROWS(4);
     AGGREGATE_ROWS(2);
@@ -45,19 +48,21 @@ INLINE void NAME(aggregate_panel)(int vecs, REAL *output, const REAL *shrink, co
 #undef AGGREGATE_ROWS
 }
 
-static void NAME(aggregate)(void *output, const void *shrink, const void *weights, const void *value,
-                            int64_t value_stride, int keys, int d, int width) {
-#define PANEL(vecs, q)                                                                              \
-    NAME(aggregate_panel)(vecs, (REAL *)output + (q), (const REAL *)shrink + (q), (const REAL *)weights + (q), \
-                          value, value_stride, keys, d, width)
+static void NAME(aggregate)(void *output, const void *shrink, const void *weights,
+                            const void *value, int64_t value_stride, int keys, int d, int width) {
+#define PANEL(vecs, q)                                                                           \
+    NAME(aggregate_panel)                                                                        \
+    (vecs, (REAL *)output + (q), (const REAL *)shrink + (q), (const REAL *)weights + (q), value, \
+     value_stride, keys, d, width)
     FOR_EACH_PANEL(width, PANEL);
 #undef PANEL
 }
 
 /* Few queries: the lanes hold features. One query, `vecs` vectors of features, of which the last has
  * `count`; the lanes beyond get zeros. */
-INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shrink, const REAL *weights,
-                                     const REAL *value, int64_t value_stride, int keys) {
+INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shrink,
+                                     const REAL *weights, const REAL *value, int64_t value_stride,
+                                     int keys) {
     vec sum[MAX_FEW_VECS];
     UNROLL for (int v = 0; v < vecs; v++) sum[v] = NAME(splat)(0);
     for (int k = 0; k < keys; k++, value += value_stride) {
@@ -74,16 +79,17 @@ INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shr
     }
 }
 
-static void NAME(aggregate_few)(void *output, int64_t output_stride, const void *shrink, const void *weights,
-                                const void *value, int64_t value_stride, int keys, int d, int rows,
-                                int width) {
+static void NAME(aggregate_few)(void *output, int64_t output_stride, const void *shrink,
+                                const void *weights, const void *value, int64_t value_stride,
+                                int keys, int d, int rows, int width) {
     for (int q = 0; q < rows; q++) {
-        const REAL by = ((const REAL *)shrink)[q], *const w = (const REAL *)weights + q * (int64_t)width;
+        const REAL by = ((const REAL *)shrink)[q], *const w =
+                                                       (const REAL *)weights + q * (int64_t)width;
         REAL *const o = (REAL *)output + q * output_stride;
         const REAL *const from = value;
         int f = 0;
-#define FEW_VECS(vecs)                                                                     \
-    for (; f + (vecs) * LANES <= d; f += (vecs) * LANES)                                   \
+#define FEW_VECS(vecs)                               \
+    for (; f + (vecs)*LANES <= d; f += (vecs)*LANES) \
     NAME(aggregate_few_tile)(vecs, LANES, o + f, by, w, from + f, value_stride, keys)
         FEW_VECS(MAX_FEW_VECS);
         FEW_VECS(4);
@@ -107,7 +113,8 @@ static void NAME(aggregate_visible)(void *output, int64_t feature_stride, int64_
             REAL sum = 0;
             for (int k = 0; k < keys; k++) {
                 const int64_t at = k * key_stride + q * row_stride;
-                if (hidden[at] != (REAL)-INFINITY) sum = NAME(fma_one)(w[at], x[k * value_stride + f], sum);
+                if (hidden[at] != (REAL)-INFINITY)
+                    sum = NAME(fma_one)(w[at], x[k * value_stride + f], sum);
             }
             *out = NAME(fma_one)(*out, ((const REAL *)shrink)[q], sum);
         }

@@ -5,24 +5,26 @@
 #define INT_SIGN_BIT ((INT)((JOIN3(uint, REAL_BITS, _t))1 << (REAL_BITS - 1)))
 
 /* Covers `width` queries by panels as wide as a register tile, and one narrower at the end. */
-#define FOR_EACH_PANEL(width, panel)                                          \
-    do {                                                                      \
-        int q_ = 0;                                                           \
+#define FOR_EACH_PANEL(width, panel)                                               \
+    do {                                                                           \
+        int q_ = 0;                                                                \
         for (; q_ + MAX_TILE_VECS * LANES <= (width); q_ += MAX_TILE_VECS * LANES) \
-            panel(MAX_TILE_VECS, q_);                                         \
-        switch (((width) - q_) / LANES) { LAST_PANEL(panel) }                 \
+            panel(MAX_TILE_VECS, q_);                                              \
+        switch (((width)-q_) / LANES) { LAST_PANEL(panel) }                        \
     } while (0)
 #undef LAST_PANEL
 #if MAX_TILE_VECS == 4
-#define LAST_PANEL(panel)           \
-    case 3: panel(3, q_); break;    \
-    case 2: panel(2, q_); break;    \
-    case 1: panel(1, q_); break;    \
-    default: break;
+#define LAST_PANEL(panel)        \
+    case 3: panel(3, q_); break; \
+    case 2: panel(2, q_); break; \
+    case 1: panel(1, q_); break; \
+    default:                     \
+        break;
 #else
-#define LAST_PANEL(panel)           \
-    case 1: panel(1, q_); break;    \
-    default: break;
+#define LAST_PANEL(panel)        \
+    case 1: panel(1, q_); break; \
+    default:                     \
+        break;
 #endif
 
 #if REAL_BITS == 32

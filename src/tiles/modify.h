@@ -1,8 +1,8 @@
 /* modify.h: what happens to scores between SCORE and WEIGH: soft cap, bias, ALiBi, masks. */
 
 /* Runs `body` for each vector of a tile: row k, first query q, and the vector's place `at`. */
-#define FOR_EACH_VECTOR(keys, width)      \
-    for (int k = 0; k < (keys); k++)      \
+#define FOR_EACH_VECTOR(keys, width) \
+    for (int k = 0; k < (keys); k++) \
         for (int q = 0; q < (width); q += LANES)
 
 static void NAME(softcap)(void *scores, int keys, int width, double cap) {
@@ -17,21 +17,25 @@ static void NAME(softcap)(void *scores, int keys, int width, double cap) {
 static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
     REAL *const s = scores;
     const REAL *const b = bias;
-    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736), masked = NAME(splat)((REAL)-INFINITY);
+    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736),
+              masked = NAME(splat)((REAL)-INFINITY);
     const vec lowest = NAME(splat)(REAL_LOWEST);
     FOR_EACH_VECTOR(keys, width) {
         const int64_t at = k * (int64_t)width + q;
         const vec added = NAME(load)(b + at);
         const vec sum = NAME(fma)(added, log2_e, NAME(load)(s + at));
-        NAME(store)(s + at, NAME(select)(VEC_MASK(added == masked), masked, NAME(max)(lowest, sum)));
+        NAME(store)
+        (s + at, NAME(select)(VEC_MASK(added == masked), masked, NAME(max)(lowest, sum)));
     }
 }
 
-static void NAME(add_alibi)(void *scores, int keys, int width, const void *slope, const void *position) {
+static void NAME(add_alibi)(void *scores, int keys, int width, const void *slope,
+                            const void *position) {
     REAL *const s = scores;
     FOR_EACH_VECTOR(keys, width) {
         REAL *const at = s + k * (int64_t)width + q;
-        const vec distance = NAME(abs)(NAME(load)((const REAL *)position + q) - NAME(splat)((REAL)k));
+        const vec distance =
+            NAME(abs)(NAME(load)((const REAL *)position + q) - NAME(splat)((REAL)k));
         const vec slopes = NAME(load)((const REAL *)slope + q);
         NAME(store)(at, NAME(fma)(-slopes, distance, NAME(load)(at)));
     }
@@ -72,7 +76,8 @@ static void NAME(mask_documents)(void *scores, int keys, int width, const int32_
 }
 
 /* One row; called with a constant stride of 1 where it is 1, so that the compiler makes vectors. */
-INLINE int NAME(load_allowed_row)(REAL *target, const uint8_t *allowed, int64_t stride, int columns) {
+INLINE int NAME(load_allowed_row)(REAL *target, const uint8_t *allowed, int64_t stride,
+                                  int columns) {
     int shut = 0;
     for (int c = 0; c < columns; c++) {
         const int closed = allowed[c * stride] == 0;

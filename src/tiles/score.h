@@ -30,14 +30,15 @@ INLINE void NAME(score_tile)(int rows, int vecs, bool first, REAL *scores, const
 }
 
 /* All keys for `vecs` vectors of queries, over one stretch of features. */
-INLINE void NAME(score_panel)(int vecs, bool first, REAL *scores, const REAL *query, const REAL *key,
-                              int64_t key_stride, int keys, int d, int width) {
+INLINE void NAME(score_panel)(int vecs, bool first, REAL *scores, const REAL *query,
+                              const REAL *key, int64_t key_stride, int keys, int d, int width) {
     const int tall = TILE_ROWS(vecs);
     int k = 0;
-#define SCORE_ROWS(rows)                                                                            \
-    for (; k + (rows) <= keys; k += (rows))                                                         \
-    NAME(score_tile)(rows, vecs, first, scores + k * (int64_t)width, query, key + k * key_stride, key_stride, \
-                     d, width)
+#define SCORE_ROWS(rows)                                                                         \
+    for (; k + (rows) <= keys; k += (rows))                                                      \
+    NAME(score_tile)                                                                             \
+    (rows, vecs, first, scores + k * (int64_t)width, query, key + k * key_stride, key_stride, d, \
+     width)
     SCORE_ROWS(tall);
     SCORE_ROWS(4);
     SCORE_ROWS(2);
@@ -45,14 +46,16 @@ INLINE void NAME(score_panel)(int vecs, bool first, REAL *scores, const REAL *qu
 #undef SCORE_ROWS
 }
 
-static void NAME(score)(void *scores, const void *query, const void *key, int64_t key_stride, int keys,
-                        int d, int width) {
+static void NAME(score)(void *scores, const void *query, const void *key, int64_t key_stride,
+                        int keys, int d, int width) {
     int f = 0;
     do {
         const int left = d - f, count = left < NAME(SCORE_STRETCH) ? left : NAME(SCORE_STRETCH);
-        const REAL *const q = (const REAL *)query + f * (int64_t)width, *const k = (const REAL *)key + f;
+        const REAL *const q = (const REAL *)query + f * (int64_t)width, *const k =
+                                                                            (const REAL *)key + f;
 #define PANEL(vecs, at) \
-    NAME(score_panel)(vecs, f == 0, (REAL *)scores + (at), q + (at), k, key_stride, keys, count, width)
+    NAME(score_panel)   \
+    (vecs, f == 0, (REAL *)scores + (at), q + (at), k, key_stride, keys, count, width)
         FOR_EACH_PANEL(width, PANEL);
 #undef PANEL
         f += count;
@@ -64,8 +67,9 @@ static void NAME(score)(void *scores, const void *query, const void *key, int64_
 INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
 #if SQUARES
     UNROLL for (int half = LANES / 2; half >= 1; half /= 2) {
-        UNROLL for (int i = 0; i < half; i++)
-            partial[i] = INTERLEAVE_LOW(partial[i], partial[i + half]) + INTERLEAVE_HIGH(partial[i], partial[i + half]);
+        UNROLL for (int i = 0; i < half; i++) partial[i] =
+            INTERLEAVE_LOW(partial[i], partial[i + half]) +
+            INTERLEAVE_HIGH(partial[i], partial[i + half]);
     }
     return partial[0];
 #else
@@ -83,19 +87,20 @@ INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
 
 /* `count` keys, a constant; the other lanes come out as 0. The order of additions within a key is the
  * same for any count. */
-INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int64_t key_stride, int d) {
+INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int64_t key_stride,
+                             int d) {
     vec partial[VEC_BYTES / sizeof(REAL)];
     UNROLL for (int i = 0; i < LANES; i++) partial[i] = NAME(splat)(0);
     int f = 0;
     for (; f + LANES <= d; f += LANES) {
         const vec q = NAME(load)(query + f);
-        UNROLL for (int i = 0; i < count; i++)
-            partial[i] = NAME(fma)(NAME(load)(key + i * key_stride + f), q, partial[i]);
+        UNROLL for (int i = 0; i < count; i++) partial[i] =
+            NAME(fma)(NAME(load)(key + i * key_stride + f), q, partial[i]);
     }
     if (f < d) {
         const vec q = NAME(load)(query + f);
-        UNROLL for (int i = 0; i < count; i++)
-            partial[i] = NAME(fma)(NAME(load_part)(key + i * key_stride + f, d - f), q, partial[i]);
+        UNROLL for (int i = 0; i < count; i++) partial[i] =
+            NAME(fma)(NAME(load_part)(key + i * key_stride + f, d - f), q, partial[i]);
     }
     return NAME(sum_each)(partial);
 }

@@ -29,12 +29,14 @@ typedef struct attn_tiles {
     int block; /* queries in a full tile: a multiple of lanes */
 
     /* target[c*target_stride + r] = source[r*row_stride + c*column_stride] * factor: into lanes. */
-    void (*load_transposed)(void *target, int64_t target_stride, const void *source, int64_t row_stride,
-                            int64_t column_stride, int rows, int columns, double factor);
+    void (*load_transposed)(void *target, int64_t target_stride, const void *source,
+                            int64_t row_stride, int64_t column_stride, int rows, int columns,
+                            double factor);
 
     /* target[r*row_stride + c*column_stride] = source[c*source_stride + r] * factor[r]: out of them. */
-    void (*store_transposed)(void *target, int64_t row_stride, int64_t column_stride, const void *source,
-                             int64_t source_stride, int rows, int columns, const void *factor);
+    void (*store_transposed)(void *target, int64_t row_stride, int64_t column_stride,
+                             const void *source, int64_t source_stride, int rows, int columns,
+                             const void *factor);
 
     /* target[r*row_stride + c*column_stride] = source[r*source_stride + c] * factor[r]. */
     void (*store_rows)(void *target, int64_t row_stride, int64_t column_stride, const void *source,
@@ -45,14 +47,15 @@ typedef struct attn_tiles {
                       int64_t column_stride, int rows, int columns, double factor);
 
     /* target[r*row_stride + c*column_stride] *= factor[r], and = 0. */
-    void (*scale_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows, int columns,
-                       const void *factor);
-    void (*zero_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows, int columns);
+    void (*scale_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
+                       int columns, const void *factor);
+    void (*zero_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
+                      int columns);
     void (*fill)(void *target, int64_t stride, int64_t count, double value);
 
     /* SCORE: scores[k][q] = sum over f of key[k*key_stride + f] * query[f*width + q]. */
-    void (*score)(void *scores, const void *query, const void *key, int64_t key_stride, int keys, int d,
-                  int width);
+    void (*score)(void *scores, const void *query, const void *key, int64_t key_stride, int keys,
+                  int d, int width);
 
     /* scores[q][k], query[q][f] at q*query_stride + f, filled up with zeros to whole vectors. */
     void (*score_few)(void *scores, const void *query, int64_t query_stride, const void *key,
@@ -69,51 +72,55 @@ typedef struct attn_tiles {
     void (*add_alibi)(void *scores, int keys, int width, const void *slope, const void *position);
 
     /* -infinity where not first[q] <= k < last[q]; and where the ids differ. */
-    void (*mask_range)(void *scores, int keys, int width, const int32_t *first, const int32_t *last);
+    void (*mask_range)(void *scores, int keys, int width, const int32_t *first,
+                       const int32_t *last);
     void (*mask_documents)(void *scores, int keys, int width, const int32_t *key_ids,
                            const int32_t *query_ids);
 
     /* target[r*target_stride + c] = allowed ? 0 : -infinity. Returns what it met: ATTN_SOME_OPEN,
      * ATTN_SOME_SHUT, or both added. */
-    int (*load_allowed)(void *target, int64_t target_stride, const uint8_t *allowed, int64_t row_stride,
-                         int64_t column_stride, int rows, int columns);
+    int (*load_allowed)(void *target, int64_t target_stride, const uint8_t *allowed,
+                        int64_t row_stride, int64_t column_stride, int rows, int columns);
 
     /* WEIGH, online: raises maximum[q] to the tile's highest factor*score, makes weights
      * exp2(factor*score - maximum) of the scores in place, and sets shrink[q] = exp2(old maximum - new),
      * sum[q] = sum[q]*shrink + the tile's. factor > 0; it joins here, in a fused multiply-add, because
      * a factor inside the query would be one more rounding of every score. */
-    void (*weigh)(void *scores, int keys, int width, double factor, void *maximum, void *sum, void *shrink);
-    void (*weigh_few)(void *scores, int keys, int rows, int width, double factor, void *maximum, void *sum,
-                      void *shrink);
+    void (*weigh)(void *scores, int keys, int width, double factor, void *maximum, void *sum,
+                  void *shrink);
+    void (*weigh_few)(void *scores, int keys, int rows, int width, double factor, void *maximum,
+                      void *sum, void *shrink);
 
     /* AGGREGATE: output[f][q] = output[f][q]*shrink[q] + sum over k of weights[k][q] * value[k][f]. */
     void (*aggregate)(void *output, const void *shrink, const void *weights, const void *value,
                       int64_t value_stride, int keys, int d, int width);
 
     /* output[q][f] at q*output_stride + f, with room for whole vectors. */
-    void (*aggregate_few)(void *output, int64_t output_stride, const void *shrink, const void *weights,
-                          const void *value, int64_t value_stride, int keys, int d, int rows, int width);
+    void (*aggregate_few)(void *output, int64_t output_stride, const void *shrink,
+                          const void *weights, const void *value, int64_t value_stride, int keys,
+                          int d, int rows, int width);
 
     /* The same where values may be NaN or infinite, in either layout: leaves out pairs whose mask is
      * -infinity. Strides of features and rows of the output, of keys and rows of the tiles. */
     void (*aggregate_visible)(void *output, int64_t feature_stride, int64_t output_row_stride,
-                              const void *shrink, const void *weights, const void *mask, int64_t key_stride,
-                              int64_t row_stride, const void *value, int64_t value_stride, int keys, int d,
-                              int rows);
+                              const void *shrink, const void *weights, const void *mask,
+                              int64_t key_stride, int64_t row_stride, const void *value,
+                              int64_t value_stride, int keys, int d, int rows);
     bool (*all_finite)(const void *values, int64_t row_stride, int rows, int columns);
 
     /* Adds a second partial result (maximum, sum, output) to a first. An empty one changes no bit. */
     void (*merge)(void *output, void *maximum, void *sum, const void *output2, const void *maximum2,
                   const void *sum2, int d, int width);
-    void (*merge_few)(void *output, int64_t output_stride, void *maximum, void *sum, const void *output2,
-                      const void *maximum2, const void *sum2, int d, int rows);
+    void (*merge_few)(void *output, int64_t output_stride, void *maximum, void *sum,
+                      const void *output2, const void *maximum2, const void *sum2, int d, int rows);
 
     /* factor[q] = exp2(from[q] - to[q]) * by[q]; by may be NULL (one). 0 where from is -infinity. */
     void (*rescale)(void *factor, const void *from, const void *to, const void *by, int width);
 
     /* inverse[q] = 1/sum[q] (0 for an empty row); lse[q] = ln(2^maximum * sum). Returns whether any
      * of the first `rows` sums is NaN. */
-    bool (*finish)(void *inverse, void *lse, const void *maximum, const void *sum, int rows, int width);
+    bool (*finish)(void *inverse, void *lse, const void *maximum, const void *sum, int rows,
+                   int width);
 
     /* target[r*row_stride + c*column_stride] = 0 where the mask of key c and row r is -infinity. */
     void (*zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,

@@ -61,7 +61,8 @@ static void NAME(load_transposed)(void *target, int64_t target_stride, const voi
     for (int r = 0; r < square_rows; r += LANES) {
         for (int c = 0; c < square_columns; c += LANES) {
             vec square[VEC_BYTES / sizeof(REAL)];
-            UNROLL for (int i = 0; i < LANES; i++) square[i] = NAME(load)(s + (r + i) * row_stride + c);
+            UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                NAME(load)(s + (r + i) * row_stride + c);
             NAME(transpose_square)(square);
             UNROLL for (int i = 0; i < LANES; i++)
                 NAME(store)(t + (c + i) * target_stride + r, square[i] * NAME(splat)((REAL)factor));
@@ -86,10 +87,11 @@ static void NAME(store_transposed)(void *target, int64_t row_stride, int64_t col
         const vec row_factor = NAME(load)(by + r);
         for (int c = 0; c < square_columns; c += LANES) {
             vec square[VEC_BYTES / sizeof(REAL)];
-            UNROLL for (int i = 0; i < LANES; i++)
-                square[i] = NAME(load)(s + (c + i) * source_stride + r) * row_factor;
+            UNROLL for (int i = 0; i < LANES; i++) square[i] =
+                NAME(load)(s + (c + i) * source_stride + r) * row_factor;
             NAME(transpose_square)(square);
-            UNROLL for (int i = 0; i < LANES; i++) NAME(store)(t + (r + i) * row_stride + c, square[i]);
+            UNROLL for (int i = 0; i < LANES; i++)
+                NAME(store)(t + (r + i) * row_stride + c, square[i]);
         }
     }
 #endif
@@ -99,11 +101,13 @@ static void NAME(store_transposed)(void *target, int64_t row_stride, int64_t col
     }
 }
 
-static void NAME(store_rows)(void *target, int64_t row_stride, int64_t column_stride, const void *source,
-                             int64_t source_stride, int rows, int columns, const void *factor) {
+static void NAME(store_rows)(void *target, int64_t row_stride, int64_t column_stride,
+                             const void *source, int64_t source_stride, int rows, int columns,
+                             const void *factor) {
     for (int r = 0; r < rows; r++) {
         REAL *const t = (REAL *)target + r * row_stride;
-        const REAL *const s = (const REAL *)source + r * source_stride, by = ((const REAL *)factor)[r];
+        const REAL *const s = (const REAL *)source + r * source_stride,
+                          by = ((const REAL *)factor)[r];
         int c = 0;
         for (; column_stride == 1 && c + LANES <= columns; c += LANES)
             NAME(store)(t + c, NAME(load)(s + c) * NAME(splat)(by));
@@ -111,8 +115,9 @@ static void NAME(store_rows)(void *target, int64_t row_stride, int64_t column_st
     }
 }
 
-static void NAME(load_rows)(void *target, int64_t target_stride, const void *source, int64_t row_stride,
-                            int64_t column_stride, int rows, int columns, double factor) {
+static void NAME(load_rows)(void *target, int64_t target_stride, const void *source,
+                            int64_t row_stride, int64_t column_stride, int rows, int columns,
+                            double factor) {
     for (int r = 0; r < rows; r++) {
         REAL *const t = (REAL *)target + r * target_stride;
         const REAL *const s = (const REAL *)source + r * row_stride;
@@ -138,17 +143,20 @@ static void NAME(scale_rows)(void *target, int64_t row_stride, int64_t column_st
 static void NAME(fill)(void *target, int64_t stride, int64_t count, double value) {
     REAL *const t = target;
     int64_t i = 0;
-    for (; stride == 1 && i + LANES <= count; i += LANES) NAME(store)(t + i, NAME(splat)((REAL)value));
+    for (; stride == 1 && i + LANES <= count; i += LANES)
+        NAME(store)(t + i, NAME(splat)((REAL)value));
     for (; i < count; i++) t[i * stride] = (REAL)value;
 }
 
 static void NAME(zero_rows)(void *target, int64_t row_stride, int64_t column_stride, int rows,
                             int columns) {
-    for (int r = 0; r < rows; r++) NAME(fill)((REAL *)target + r * row_stride, column_stride, columns, 0);
+    for (int r = 0; r < rows; r++)
+        NAME(fill)((REAL *)target + r * row_stride, column_stride, columns, 0);
 }
 
-static void NAME(zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,
-                              int64_t mask_key_stride, int64_t mask_row_stride, int rows, int columns) {
+static void NAME(zero_masked)(void *target, int64_t row_stride, int64_t column_stride,
+                              const void *mask, int64_t mask_key_stride, int64_t mask_row_stride,
+                              int rows, int columns) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < columns; c++) {
             const REAL hidden = ((const REAL *)mask)[c * mask_key_stride + r * mask_row_stride];

@@ -72,7 +72,8 @@ INLINE vec NAME(splat)(REAL x) {
 #if VEC_IS_SCALAR
     return x;
 #else
-    return x - (vec){0}; /* x - 0 is x for every x, -0 included, so compilers make a broadcast of it */
+    return x -
+           (vec){0}; /* x - 0 is x for every x, -0 included, so compilers make a broadcast of it */
 #endif
 }
 

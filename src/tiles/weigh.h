@@ -9,16 +9,16 @@ INLINE vec NAME(finite_maximum)(vec maximum) {
     return NAME(select)(VEC_MASK(maximum == none), NAME(splat)(0), maximum);
 }
 
-INLINE void NAME(weigh_panel)(int vecs, REAL *scores, int keys, int width, vec factor, REAL *maximum,
-                              REAL *sum, REAL *shrink) {
+INLINE void NAME(weigh_panel)(int vecs, REAL *scores, int keys, int width, vec factor,
+                              REAL *maximum, REAL *sum, REAL *shrink) {
     vec highest[MAX_TILE_VECS], base[MAX_TILE_VECS], total[MAX_TILE_VECS];
     UNROLL for (int v = 0; v < vecs; v++) {
         highest[v] = NAME(splat)((REAL)-INFINITY);
         total[v] = NAME(splat)(0);
     }
     for (int k = 0; k < keys; k++) {
-        UNROLL for (int v = 0; v < vecs; v++)
-            highest[v] = NAME(max)(highest[v], NAME(load)(scores + k * (int64_t)width + v * LANES));
+        UNROLL for (int v = 0; v < vecs; v++) highest[v] =
+            NAME(max)(highest[v], NAME(load)(scores + k * (int64_t)width + v * LANES));
     }
     UNROLL for (int v = 0; v < vecs; v++) {
         highest[v] = NAME(max)(NAME(load)(maximum + v * LANES), highest[v] * factor);
@@ -43,9 +43,10 @@ INLINE void NAME(weigh_panel)(int vecs, REAL *scores, int keys, int width, vec f
 static void NAME(weigh)(void *scores, int keys, int width, double factor, void *maximum, void *sum,
                         void *shrink) {
     const vec by = NAME(splat)((REAL)factor);
-#define PANEL(vecs, q)                                                                       \
-    NAME(weigh_panel)(vecs, (REAL *)scores + (q), keys, width, by, (REAL *)maximum + (q), (REAL *)sum + (q), \
-                      (REAL *)shrink + (q))
+#define PANEL(vecs, q)                                                                      \
+    NAME(weigh_panel)                                                                       \
+    (vecs, (REAL *)scores + (q), keys, width, by, (REAL *)maximum + (q), (REAL *)sum + (q), \
+     (REAL *)shrink + (q))
     FOR_EACH_PANEL(width, PANEL);
 #undef PANEL
 }
@@ -53,7 +54,8 @@ static void NAME(weigh)(void *scores, int keys, int width, double factor, void *
 /* Every lane gets the sum, or the maximum, of all lanes. */
 INLINE vec NAME(sum_across)(vec v) {
 #if SQUARES
-    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v = INTERLEAVE_LOW(v, v) + INTERLEAVE_HIGH(v, v);
+    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v =
+        INTERLEAVE_LOW(v, v) + INTERLEAVE_HIGH(v, v);
     return v;
 #else
     REAL lanes[VEC_BYTES / sizeof(REAL)];
@@ -66,8 +68,8 @@ INLINE vec NAME(sum_across)(vec v) {
 
 INLINE vec NAME(max_across)(vec v) {
 #if SQUARES
-    UNROLL for (int half = LANES / 2; half >= 1; half /= 2)
-        v = NAME(max)(INTERLEAVE_LOW(v, v), INTERLEAVE_HIGH(v, v));
+    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v =
+        NAME(max)(INTERLEAVE_LOW(v, v), INTERLEAVE_HIGH(v, v));
     return v;
 #else
     REAL lanes[VEC_BYTES / sizeof(REAL)];
@@ -77,12 +79,13 @@ INLINE vec NAME(max_across)(vec v) {
 #endif
 }
 
-static void NAME(weigh_few)(void *scores, int keys, int rows, int width, double factor, void *maximum,
-                            void *sum, void *shrink) {
+static void NAME(weigh_few)(void *scores, int keys, int rows, int width, double factor,
+                            void *maximum, void *sum, void *shrink) {
     const vec c = NAME(splat)((REAL)factor);
     for (int q = 0; q < rows; q++) {
         REAL *const s = (REAL *)scores + q * (int64_t)width;
-        REAL *const m = (REAL *)maximum + q, *const l = (REAL *)sum + q, *const by = (REAL *)shrink + q;
+        REAL *const m = (REAL *)maximum + q, *const l = (REAL *)sum + q,
+                    *const by = (REAL *)shrink + q;
         vec highest = NAME(splat)((REAL)-INFINITY), total = NAME(splat)(0);
         for (int k = keys; k < width; k++) s[k] = (REAL)-INFINITY; /* the lanes beyond the keys */
         for (int k = 0; k < width; k += LANES) highest = NAME(max)(highest, NAME(load)(s + k));
@@ -100,8 +103,8 @@ static void NAME(weigh_few)(void *scores, int keys, int rows, int width, double 
     }
 }
 
-static void NAME(merge)(void *output, void *maximum, void *sum, const void *output2, const void *maximum2,
-                        const void *sum2, int d, int width) {
+static void NAME(merge)(void *output, void *maximum, void *sum, const void *output2,
+                        const void *maximum2, const void *sum2, int d, int width) {
     for (int q = 0; q < width; q += LANES) {
         REAL *const m = (REAL *)maximum + q, *const l = (REAL *)sum + q;
         const vec old = NAME(load)(m), other = NAME(load)((const REAL *)maximum2 + q);
@@ -118,7 +121,8 @@ static void NAME(merge)(void *output, void *maximum, void *sum, const void *outp
 }
 
 static void NAME(merge_few)(void *output, int64_t output_stride, void *maximum, void *sum,
-                            const void *output2, const void *maximum2, const void *sum2, int d, int rows) {
+                            const void *output2, const void *maximum2, const void *sum2, int d,
+                            int rows) {
     for (int q = 0; q < rows; q++) {
         REAL *const m = (REAL *)maximum + q, *const l = (REAL *)sum + q;
         REAL *const o = (REAL *)output + q * output_stride;
@@ -133,7 +137,8 @@ static void NAME(merge_few)(void *output, int64_t output_stride, void *maximum, 
     }
 }
 
-static void NAME(rescale)(void *factor, const void *from, const void *to, const void *by, int width) {
+static void NAME(rescale)(void *factor, const void *from, const void *to, const void *by,
+                          int width) {
     for (int q = 0; q < width; q += LANES) {
         const vec base = NAME(finite_maximum)(NAME(load)((const REAL *)to + q));
         vec f = NAME(exp2)(NAME(load)((const REAL *)from + q) - base);
@@ -154,6 +159,7 @@ static bool NAME(finish)(void *inverse, void *lse, const void *maximum, const vo
     bool any_nan = false;
     for (int q = 0; q < rows; q++) any_nan |= l[q] != l[q];
     for (int q = 0; lse && q < rows; q++)
-        ((REAL *)lse)[q] = l[q] == 0 ? (REAL)-INFINITY : (REAL)((double)m[q] * LN_2 + log((double)l[q]));
+        ((REAL *)lse)[q] =
+            l[q] == 0 ? (REAL)-INFINITY : (REAL)((double)m[q] * LN_2 + log((double)l[q]));
     return any_nan;
 }
