@@ -59,9 +59,9 @@ typedef enum attn_status {
     ATTN_ERROR_NULL = 1,        /* a pointer that must be there is NULL */
     ATTN_ERROR_DTYPE = 2,       /* an element type this field does not take */
     ATTN_ERROR_SHAPE = 3,       /* shapes that do not fit each other, or a negative size */
-    ATTN_ERROR_STRIDE = 4,      /* strides that leave the address space, or a result that overlaps itself */
+    ATTN_ERROR_STRIDE = 4,      /* strides out of the address space, or a result that overlaps itself */
     ATTN_ERROR_ALIGNMENT = 5,   /* data not aligned to its element size */
-    ATTN_ERROR_VALUE = 6,       /* a number outside its range (scale, soft cap, lengths, enum values) */
+    ATTN_ERROR_VALUE = 6,       /* a number outside its range: scale, soft cap, lengths, enums */
     ATTN_ERROR_ALIAS = 7,       /* a result that overlaps an input or another result */
     ATTN_ERROR_MEMORY = 8,      /* an allocation failed */
     ATTN_ERROR_UNSUPPORTED = 9, /* asks for something this CPU or this build does not have */
@@ -108,7 +108,7 @@ static inline attn_tensor attn_tensor_dense(const void *data, attn_dtype dtype, 
     t.data = (void *)(uintptr_t)data;
     t.dtype = dtype;
     t.shape[0] = d0, t.shape[1] = d1, t.shape[2] = d2, t.shape[3] = d3;
-    /* Unsigned products wrap where signed ones are undefined; attn_forward then rejects the shape. */
+    /* Unsigned products wrap where signed ones are undefined; attn_forward rejects such shapes. */
     t.stride[3] = 1;
     t.stride[2] = d3;
     t.stride[1] = (int64_t)((uint64_t)d2 * (uint64_t)d3);
@@ -321,12 +321,14 @@ ATTN_API size_t attn_context_scratch_bytes(const attn_context *context);
  * problem    see attn_problem; only read
  *
  * Cost: 2 * (d + d_value) operations per visible query-key pair; blocks that the mask empties are
- * skipped. Memory: the tensors, plus per thread about (d + d_value + 400) * 64 elements and, when
- * weights are asked for, 64 rows of them.
+ * skipped. Memory: the tensors, plus per thread about (d + 2 * d_value + 400) * 64 elements and,
+ * when weights are asked for, 64 rows of them; where sequences have at most 8 queries, also
+ * (d_value + 2) * 64 elements for every 2112 keys of a key head.
  *
  * Bits: on one table (attn_context_isa) of one build, results do not depend on the number of
  * threads, on batch size or position in the batch, on padding, or on which other results are asked
- * for. Sequences of up to 8 queries take another path than longer ones, which may differ in the last bits.
+ * for. Sequences of up to 8 queries are computed in another order than longer ones, which may differ
+ * in the last bits.
  *
  * Numerics: scores of any finite size are safe from overflow. A NaN in a visible query, key or
  * value gives NaN wherever the formula would. docs/NUMERICS.md has the bounds.

@@ -48,8 +48,8 @@ static uint64_t magnitude(int64_t x) {
     return x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
 }
 
-/* a * b, or UINT64_MAX if that is over `most`. Divides only for factors that could overflow: a call on
- * a small problem takes less time than thirty divisions. */
+/* a * b, or UINT64_MAX if that is over `most`. Divides only for factors that could overflow: a
+ * call on a small problem takes less time than thirty divisions. */
 static uint64_t product_within(uint64_t a, uint64_t b, uint64_t most) {
     if ((a | b) >> 31 && b != 0 && a > most / b) return UINT64_MAX;
     return a * b <= most ? a * b : UINT64_MAX;

@@ -1,8 +1,9 @@
-/* block.h: a block of queries, the keys it may see, and the scratch in which a worker attends to them.
+/* block.h: a block of queries, the keys it may see, and the scratch in which a worker attends to
+ * them.
  *
  * The rows of a block are queries of one head; or, if a sequence has few, those of all heads that
- * share a key head, one head after the other, so that each key is read once for all of them: row r is
- * query first_query + r % queries of head first_head + r / queries. */
+ * share a key head, one head after the other, so that each key is read once for all of them: row r
+ * is query first_query + r % queries of head first_head + r / queries. */
 #ifndef ATTN_ATTENTION_BLOCK_H
 #define ATTN_ATTENTION_BLOCK_H
 
@@ -39,8 +40,9 @@ static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tile
     return (attn_tile){k, count, b->width, 1, count, b->width};
 }
 
-/* The running result of an online softmax: per row the maximum score, the sum of exp2(score - maximum),
- * and the output, not yet divided by the sum, as [feature][row], or [row][feature] if few. */
+/* The running result of an online softmax: per row the maximum score, the sum of exp2(score -
+ * maximum), and the output, not yet divided by the sum, as [feature][row], or [row][feature] if
+ * few. */
 typedef struct {
     void *maximum, *sum, *output;
 } attn_partial;

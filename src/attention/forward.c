@@ -1,11 +1,11 @@
 /* forward.c: score, weigh, aggregate, tile by tile, for every block of queries.
  *
- * A worker takes a block of queries and walks the keys that it may see in blocks of ATTN_KEY_BLOCK, cut
- * at multiples of it. Each block of keys is scored, modified, masked, weighed (online softmax) and
- * aggregated while it lies in the first-level cache. If weights are wanted, the block's weights stay
- * behind, each relative to the maximum known when it was made; once the row's maximum and sum are
- * final, one factor per block and query makes them final too. So nothing is scored twice, and the
- * output's arithmetic is the same with and without them. */
+ * A worker takes a block of queries and walks the keys that it may see in blocks of
+ * ATTN_KEY_BLOCK, cut at multiples of it. Each block of keys is scored, modified, masked, weighed
+ * (online softmax) and aggregated while it lies in the first-level cache. If weights are wanted,
+ * the block's weights stay behind, each relative to the maximum known when it was made; once the
+ * row's maximum and sum are final, one factor per block and query makes them final too. So nothing
+ * is scored twice, and the output's arithmetic is the same with and without them. */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>

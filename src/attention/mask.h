@@ -1,4 +1,5 @@
-/* mask.h: from rules to tiles: which keys a block of queries sees, and what is added to its scores. */
+/* mask.h: from rules to tiles: which keys a block of queries sees, and what is added to its
+ * scores. */
 #ifndef ATTN_ATTENTION_MASK_H
 #define ATTN_ATTENTION_MASK_H
 
@@ -7,8 +8,8 @@
 /* What the mask leaves of a tile: nothing, a part, or all of it. */
 typedef enum { ATTN_TILE_SHUT, ATTN_TILE_PARTIAL, ATTN_TILE_OPEN } attn_visibility;
 
-/* Fills what depends on the block's rows alone (visible ranges, document ids, slopes, positions) and
- * narrows block->keys to what some row may see. */
+/* Fills what depends on the block's rows alone (visible ranges, document ids, slopes, positions)
+ * and narrows block->keys to what some row may see. */
 void attn_mask_begin(const attn_problem *problem, const attn_tiles *tiles, attn_block *block,
                      attn_workspace *space);
 
@@ -26,7 +27,8 @@ void attn_modify_scores(const attn_problem *problem, const attn_tiles *tiles,
 void attn_mask_apply(const attn_problem *problem, const attn_tiles *tiles, const attn_block *block,
                      attn_workspace *space, const attn_tile *tile, void *scores);
 
-/* Fills space->hidden: -infinity where mask or bias hide a pair, something finite or NaN elsewhere. */
+/* Fills space->hidden: -infinity where mask or bias hide a pair, something finite or NaN
+ * elsewhere. */
 void attn_hidden_tile(const attn_problem *problem, const attn_tiles *tiles, const attn_block *block,
                       attn_workspace *space, const attn_tile *tile);
 

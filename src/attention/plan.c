@@ -8,7 +8,8 @@
 
 static const double LOG2_E = 1.44269504088896340736;
 
-/* Below so many multiply-adds (some ten microseconds) waking a second thread costs more than it saves. */
+/* Below so many multiply-adds (some ten microseconds) waking a second thread costs more than it
+ * saves. */
 static const double WORK_FOR_A_THREAD = 500e3;
 
 static int64_t divide_up(int64_t a, int64_t b) {

@@ -11,9 +11,10 @@
  * idle. Above, queries in the lanes need fewer instructions. */
 enum { ATTN_FEW_QUERIES = 8 };
 
-/* Sums over keys are made in stretches of so many keys, cut at multiples of it, which are then added
- * up: rounding grows with the length of a tile, plus the tiles of a stretch, plus the stretches. Few
- * queries have too few blocks to keep threads busy, so each of their stretches is a task of its own. */
+/* Sums over keys are made in stretches of so many keys, cut at multiples of it, which are then
+ * added up: rounding grows with the length of a tile, plus the tiles of a stretch, plus the
+ * stretches. Few queries have too few blocks to keep threads busy, so each of their stretches is a
+ * task of its own. */
 enum { ATTN_KEY_SPLIT = 22 * ATTN_KEY_BLOCK };
 
 typedef struct {
@@ -21,8 +22,8 @@ typedef struct {
     const attn_tiles *tiles;
     int64_t sequences, heads, group; /* group: query heads that share a key head */
     int d, d_value;
-    /* Their product, scale * log2(e), makes raw dot products scores in base 2 (over the soft cap, if
-     * there is one). The first joins the query when it is loaded, the second joins in WEIGH. */
+    /* Their product, scale * log2(e), makes raw dot products scores in base 2 (over the soft cap,
+     * if there is one). The first joins the query when it is loaded, the second joins in WEIGH. */
     double query_factor, weigh_factor;
     bool split; /* some sequence's keys are split: partial results, merged at the end */
     bool pack_key, pack_value;

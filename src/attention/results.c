@@ -74,7 +74,8 @@ static void store_head(const attn_worker *w, const attn_block *b, int g, const a
                                 columns, factor);
 }
 
-/* Weights of one tile, from its own maximum to the block's, times `by` (NULL: one), to their place. */
+/* Weights of one tile, from its own maximum to the block's, times `by` (NULL: one), to their
+ * place. */
 static void store_weights(attn_worker *w, const attn_block *b, const attn_tile *tile,
                           const void *by) {
     const int64_t first = b->sequence.query_first + b->first_query;

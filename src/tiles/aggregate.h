@@ -58,8 +58,8 @@ static void NAME(aggregate)(void *output, const void *shrink, const void *weight
 #undef PANEL
 }
 
-/* Few queries: the lanes hold features. One query, `vecs` vectors of features, of which the last has
- * `count`; the lanes beyond get zeros. */
+/* Few queries: the lanes hold features. One query, `vecs` vectors of features, of which the last
+ * has `count`; the lanes beyond get zeros. */
 INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shrink,
                                      const REAL *weights, const REAL *value, int64_t value_stride,
                                      int keys) {

@@ -1,7 +1,8 @@
 /* exp.h: exp2 and tanh on vectors, within 2 units in the last place (docs/NUMERICS.md).
  *
  * The polynomials are minimax (Remez) fits in relative error, constant term held at 1 for exp2, so
- * that exp2(0) is exactly 1: an online softmax whose maximum did not move then scales by exactly 1. */
+ * that exp2(0) is exactly 1: an online softmax whose maximum did not move then scales by exactly
+ * 1. */
 
 #if REAL_BITS == 32
 #define MANTISSA_BITS 23
@@ -41,9 +42,9 @@ INLINE vec NAME(polynomial)(vec x, const REAL *terms, int count) {
     return sum;
 }
 
-/* 2^x for x <= 0 (or NaN): x = n + r, n whole, |r| <= 1/2; 2^n is made from its exponent bits, which
- * the addition of ROUND_TO_INTEGER + EXPONENT_BIAS leaves in the low bits of the sum. Below the
- * smallest normal number the result is 0. */
+/* 2^x for x <= 0 (or NaN): x = n + r, n whole, |r| <= 1/2; 2^n is made from its exponent bits,
+ * which the addition of ROUND_TO_INTEGER + EXPONENT_BIAS leaves in the low bits of the sum. Below
+ * the smallest normal number the result is 0. */
 INLINE vec NAME(exp2)(vec x) {
     const vec shift = NAME(splat)(ROUND_TO_INTEGER + EXPONENT_BIAS);
     const vec bounded = NAME(max)(NAME(splat)(-EXPONENT_BIAS), x); /* NaN passes: max's second */

@@ -9,7 +9,7 @@
  *                              rows*vecs sums, vecs operands and a broadcast fit the registers
  *     VEC_FMA_f32 … f64, VEC_MAX_f32 … f64, VEC_LOAD_PART_f32 … f64    optional, see vec.h
  *     SCALAR_FMA               defined where fma() and fmaf() are one instruction
- */
+ * / */
 
 #define REAL float
 #define REAL_BITS 32

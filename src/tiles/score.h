@@ -1,9 +1,9 @@
 /* score.h: SCORE, a tile of dot products.
  *
- * score[k][q] = sum over f of key[k][f] * query[f][q]: a register tile of ROWS keys x VECS vectors of
- * queries; each key element is one broadcast, each multiply-add a whole vector of queries. Keys are
- * read where they lie, in order. Products are summed in stretches of SCORE_STRETCH features, which
- * are then added up: rounding grows with the length of a stretch plus the number of them. */
+ * score[k][q] = sum over f of key[k][f] * query[f][q]: a register tile of ROWS keys x VECS vectors
+ * of queries; each key element is one broadcast, each multiply-add a whole vector of queries. Keys
+ * are read where they lie, in order. Products are summed in stretches of SCORE_STRETCH features,
+ * which are then added up: rounding grows with the length of a stretch plus the number of them. */
 enum { NAME(SCORE_STRETCH) = 32 };
 
 INLINE void NAME(score_tile)(int rows, int vecs, bool first, REAL *scores, const REAL *query,
@@ -62,8 +62,8 @@ static void NAME(score)(void *scores, const void *query, const void *key, int64_
     } while (f < d);
 }
 
-/* Few queries: the lanes hold features. LANES keys at a time leave LANES vectors of partial sums, which
- * a tree of shuffles and additions turns into one vector of sums, one lane a key. */
+/* Few queries: the lanes hold features. LANES keys at a time leave LANES vectors of partial sums,
+ * which a tree of shuffles and additions turns into one vector of sums, one lane a key. */
 INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
 #if SQUARES
     UNROLL for (int half = LANES / 2; half >= 1; half /= 2) {
@@ -85,8 +85,8 @@ INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
 #endif
 }
 
-/* `count` keys, a constant; the other lanes come out as 0. The order of additions within a key is the
- * same for any count. */
+/* `count` keys, a constant; the other lanes come out as 0. The order of additions within a key is
+ * the same for any count. */
 INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int64_t key_stride,
                              int d) {
     vec partial[VEC_BYTES / sizeof(REAL)];

@@ -33,7 +33,8 @@ typedef struct attn_tiles {
                             int64_t row_stride, int64_t column_stride, int rows, int columns,
                             double factor);
 
-    /* target[r*row_stride + c*column_stride] = source[c*source_stride + r] * factor[r]: out of them. */
+    /* target[r*row_stride + c*column_stride] = source[c*source_stride + r] * factor[r]: out of
+     * them. */
     void (*store_transposed)(void *target, int64_t row_stride, int64_t column_stride,
                              const void *source, int64_t source_stride, int rows, int columns,
                              const void *factor);
@@ -64,8 +65,8 @@ typedef struct attn_tiles {
     /* scores = cap * tanh(scores). */
     void (*softcap)(void *scores, int keys, int width, double cap);
 
-    /* scores += log2(e) * bias, element by element. A bias of -infinity makes -infinity of anything; a
-     * finite one never does (it stops at the lowest finite number). */
+    /* scores += log2(e) * bias, element by element. A bias of -infinity makes -infinity of
+     * anything; a finite one never does (it stops at the lowest finite number). */
     void (*add_bias)(void *scores, const void *bias, int keys, int width);
 
     /* scores[k][q] -= slope[q] * |position[q] - k|. */
@@ -83,15 +84,16 @@ typedef struct attn_tiles {
                         int64_t row_stride, int64_t column_stride, int rows, int columns);
 
     /* WEIGH, online: raises maximum[q] to the tile's highest factor*score, makes weights
-     * exp2(factor*score - maximum) of the scores in place, and sets shrink[q] = exp2(old maximum - new),
-     * sum[q] = sum[q]*shrink + the tile's. factor > 0; it joins here, in a fused multiply-add, because
-     * a factor inside the query would be one more rounding of every score. */
+     * exp2(factor*score - maximum) of the scores in place, and sets shrink[q] = exp2(old maximum -
+     * new), sum[q] = sum[q]*shrink + the tile's. factor > 0; it joins here, in a fused
+     * multiply-add, because a factor inside the query would be one more rounding of every score. */
     void (*weigh)(void *scores, int keys, int width, double factor, void *maximum, void *sum,
                   void *shrink);
     void (*weigh_few)(void *scores, int keys, int rows, int width, double factor, void *maximum,
                       void *sum, void *shrink);
 
-    /* AGGREGATE: output[f][q] = output[f][q]*shrink[q] + sum over k of weights[k][q] * value[k][f]. */
+    /* AGGREGATE: output[f][q] = output[f][q]*shrink[q] + sum over k of weights[k][q] *
+     * value[k][f]. */
     void (*aggregate)(void *output, const void *shrink, const void *weights, const void *value,
                       int64_t value_stride, int keys, int d, int width);
 
@@ -100,8 +102,8 @@ typedef struct attn_tiles {
                           const void *weights, const void *value, int64_t value_stride, int keys,
                           int d, int rows, int width);
 
-    /* The same where values may be NaN or infinite, in either layout: leaves out pairs whose mask is
-     * -infinity. Strides of features and rows of the output, of keys and rows of the tiles. */
+    /* The same where values may be NaN or infinite, in either layout: leaves out pairs whose mask
+     * is -infinity. Strides of features and rows of the output, of keys and rows of the tiles. */
     void (*aggregate_visible)(void *output, int64_t feature_stride, int64_t output_row_stride,
                               const void *shrink, const void *weights, const void *mask,
                               int64_t key_stride, int64_t row_stride, const void *value,
