@@ -59,7 +59,7 @@ typedef enum attn_status {
     ATTN_ERROR_NULL = 1,        /* a pointer that must be there is NULL */
     ATTN_ERROR_DTYPE = 2,       /* an element type this field does not take */
     ATTN_ERROR_SHAPE = 3,       /* shapes that do not fit each other, or a negative size */
-    ATTN_ERROR_STRIDE = 4,      /* strides out of the address space, or a result that overlaps itself */
+    ATTN_ERROR_STRIDE = 4,      /* strides out of the address space, or a result over itself */
     ATTN_ERROR_ALIGNMENT = 5,   /* data not aligned to its element size */
     ATTN_ERROR_VALUE = 6,       /* a number outside its range: scale, soft cap, lengths, enums */
     ATTN_ERROR_ALIAS = 7,       /* a result that overlaps an input or another result */
@@ -283,7 +283,7 @@ typedef struct attn_allocator {
 } attn_allocator;
 
 typedef struct attn_context_options {
-    int threads;                     /* 0: OMP_NUM_THREADS or all; with parallel_for: how many run */
+    int threads;                     /* 0: what OpenMP would use (1 without it) */
     attn_isa max_isa;                /* a ceiling, on top of the process-wide one */
     attn_parallel_for *parallel_for; /* NULL: OpenMP (one thread in a build without it) */
     void *parallel_user;             /* passed to parallel_for */
@@ -299,7 +299,8 @@ typedef struct attn_context attn_context;
 /* Makes a context; options may be NULL (all defaults). On success *context is the caller's, to be
  * destroyed. Errors: NULL, VALUE (threads < 0 or > 4096, no such ISA, half an allocator), MEMORY,
  * VERSION; *context is then NULL. */
-ATTN_API attn_status attn_context_create(attn_context **context, const attn_context_options *options);
+ATTN_API attn_status attn_context_create(attn_context **context,
+                                         const attn_context_options *options);
 
 /* Frees a context and its scratch. NULL is fine. No call may be running on it. */
 ATTN_API void attn_context_destroy(attn_context *context);
