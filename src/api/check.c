@@ -96,11 +96,11 @@ static attn_status check_sizes(const char *name, const attn_tensor *t) {
 static attn_status check_strides(const char *name, const attn_tensor *t, byte_range *range) {
     const uint64_t size = attn_dtype_size(t->dtype);
     const uintptr_t data = (uintptr_t)t->data;
+    const uint64_t most = (uint64_t)INT64_MAX / size;
     uint64_t below = 0, above = 0; /* bytes before and after data, to the last element's start */
     *range = (byte_range){data, data};
     if (has_zero_dimension(t)) return ATTN_OK;
     for (int i = 0; i < 4; i++) {
-        const uint64_t most = (uint64_t)INT64_MAX / sizeof(double);
         const uint64_t reach =
             product_within((uint64_t)t->shape[i] - 1, magnitude(t->stride[i]), most);
         uint64_t *const side = t->stride[i] < 0 ? &below : &above;

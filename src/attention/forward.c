@@ -297,6 +297,8 @@ static void run_forward(attn_context *context, forward_call *call, char *memory)
 attn_status attn_forward(attn_context *context, const attn_problem *problem) {
     const attn_status status = attn_check_problem(problem);
     if (status != ATTN_OK) return status;
+    const int64_t *const rows = problem->query.shape;
+    if (rows[0] == 0 || rows[1] == 0 || rows[2] == 0) return ATTN_OK; /* no result has an element */
     attn_context *const c = attn_context_or_default(context);
     forward_call call;
     const bool fits = attn_plan_make(

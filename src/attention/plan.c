@@ -20,7 +20,7 @@ static int64_t at_least_one(int64_t x) {
     return x < 1 ? 1 : x;
 }
 
-/* Every head of every sequence gets a task, even without queries or keys: results must be filled. */
+/* Every head of every sequence gets a task, even without queries: results must be filled. */
 attn_cut attn_plan_cut(const attn_plan *plan, const attn_sequence *s) {
     attn_cut cut = {.few = s->queries <= ATTN_FEW_QUERIES, .heads = plan->heads, .splits = 1};
     if (!cut.few) {
@@ -156,13 +156,13 @@ bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *ti
     *plan = (attn_plan){.problem = p, .tiles = tiles};
     plan->sequences = attn_sequence_count(p);
     plan->heads = p->query.shape[1];
-    plan->group = p->key.shape[1] ? at_least_one(plan->heads / p->key.shape[1]) : 1;
+    plan->group = plan->heads / p->key.shape[1]; /* both are positive: there are rows */
     plan->d = (int)p->query.shape[3];
     plan->d_value = (int)p->value.shape[3];
     set_factors(plan);
     plan->pack_key = p->key.stride[3] != 1;
     plan->pack_value = p->value.stride[3] != 1;
-    if (plan->heads > 0) count_tasks(plan);
+    count_tasks(plan);
     plan->workers = worker_count(plan, threads);
     plan->table_bytes = round_up((size_t)(plan->sequences + 1) * sizeof(int64_t));
     plan->worker_bytes = attn_plan_workspace(plan, NULL, NULL);
@@ -179,7 +179,7 @@ void attn_plan_fill_table(const attn_plan *plan, int64_t *table) {
         const attn_sequence s = attn_sequence_at(plan->problem, i);
         const attn_cut cut = attn_plan_cut(plan, &s);
         table[i] = tasks;
-        tasks += plan->heads > 0 ? task_count(&cut) : 0;
+        tasks += task_count(&cut);
     }
     table[plan->sequences] = tasks;
 }

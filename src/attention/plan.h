@@ -33,7 +33,7 @@ typedef struct {
     size_t worker_bytes, table_bytes, partial_bytes; /* partial_bytes: of one task */
 } attn_plan;
 
-/* Cuts the problem for at most `threads` workers. False: too large for memory addresses. */
+/* Cuts a problem that has rows for at most `threads` workers. False: too large for any memory. */
 bool attn_plan_make(attn_plan *plan, const attn_problem *problem, const attn_tiles *tiles,
                     int threads);
 

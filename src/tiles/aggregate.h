@@ -36,11 +36,9 @@ INLINE void NAME(aggregate_panel)(int vecs, REAL *output, const REAL *shrink, co
                                   int width) {
     const int tall = TILE_ROWS(vecs);
     int f = 0;
-#define AGGREGATE_ROWS(rows)                                                                  \
-    for (; f + (rows) <= d; f += (rows))                                                      \
-    NAME(aggregate_tile)                                                                      \
-    (rows, vecs, output + f * (int64_t)width, shrink, weights, value + f, value_stride, keys, \
-     width)
+#define AGGREGATE_ROWS(rows)                                  \
+    for (; f + (rows) <= d; f += (rows)) NAME(aggregate_tile) \
+    (rows, vecs, output + f * (int64_t)width, shrink, weights, value + f, value_stride, keys, width)
     AGGREGATE_ROWS(tall);
     AGGREGATE_ROWS(4);
     AGGREGATE_ROWS(2);

@@ -17,15 +17,14 @@ static void NAME(softcap)(void *scores, int keys, int width, double cap) {
 static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
     REAL *const s = scores;
     const REAL *const b = bias;
-    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736),
-              masked = NAME(splat)((REAL)-INFINITY);
-    const vec lowest = NAME(splat)(REAL_LOWEST);
+    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736);
+    const vec masked = NAME(splat)((REAL)-INFINITY), lowest = NAME(splat)(REAL_LOWEST);
     FOR_EACH_VECTOR(keys, width) {
         const int64_t at = k * (int64_t)width + q;
-        const vec added = NAME(load)(b + at);
-        const vec sum = NAME(fma)(added, log2_e, NAME(load)(s + at));
-        NAME(store)
-        (s + at, NAME(select)(VEC_MASK(added == masked), masked, NAME(max)(lowest, sum)));
+        const vec added = NAME(load)(b + at), score = NAME(load)(s + at);
+        const vec sum = NAME(max)(lowest, NAME(fma)(added, log2_e, score));
+        const ivec hidden = VEC_MASK(added == masked) | VEC_MASK(score == masked);
+        NAME(store)(s + at, NAME(select)(hidden, masked, sum));
     }
 }
 

@@ -35,8 +35,7 @@ INLINE void NAME(score_panel)(int vecs, bool first, REAL *scores, const REAL *qu
     const int tall = TILE_ROWS(vecs);
     int k = 0;
 #define SCORE_ROWS(rows)                                                                         \
-    for (; k + (rows) <= keys; k += (rows))                                                      \
-    NAME(score_tile)                                                                             \
+    for (; k + (rows) <= keys; k += (rows)) NAME(score_tile)                                     \
     (rows, vecs, first, scores + k * (int64_t)width, query, key + k * key_stride, key_stride, d, \
      width)
     SCORE_ROWS(tall);
