@@ -1,0 +1,27 @@
+# The command attn: io/ and cli/ over the public header. The library is linked statically, so that
+# the command runs wherever it is put.
+
+file(GLOB io_sources CONFIGURE_DEPENDS io/*.c)
+file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.c)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON IMPORTED_TARGET jansson)
+pkg_check_modules(CAIRO IMPORTED_TARGET cairo)
+if(NOT JANSSON_FOUND)
+    message(FATAL_ERROR "The command attn needs jansson (Debian: libjansson-dev). "
+                        "Use -DATTN_BUILD_CLI=OFF for the library alone.")
+endif()
+
+add_library(attn_io STATIC ${io_sources})
+target_include_directories(attn_io PUBLIC io)
+target_link_libraries(attn_io PUBLIC attn_static PkgConfig::JANSSON PRIVATE m)
+if(CAIRO_FOUND)
+    target_compile_definitions(attn_io PRIVATE ATTN_HAVE_CAIRO)
+    target_link_libraries(attn_io PRIVATE PkgConfig::CAIRO)
+else()
+    message(WARNING "cairo is not installed (Debian: libcairo2-dev): attn show will not write PNG")
+endif()
+
+add_executable(attn_command ${cli_sources})
+target_link_libraries(attn_command PRIVATE attn_io m)
+set_target_properties(attn_command PROPERTIES OUTPUT_NAME attn)

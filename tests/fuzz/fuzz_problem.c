@@ -1,0 +1,164 @@
+/* Bytes as a problem for attn_forward and the reference. Each tensor gets exactly the memory that
+ * its shape and strides span, so that AddressSanitizer sees a touch outside. Checked: both give the
+ * same status, and a failed call says why and leaves the results alone. */
+#include <attn/attn.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+enum { MAX_TENSORS = 10, MAX_SEQUENCES = 4, UNTOUCHED = 0xa5 };
+
+typedef struct input {
+    const uint8_t *at;
+    size_t left;
+    void *blocks[MAX_TENSORS];
+    size_t block_bytes[MAX_TENSORS];
+    int block_count;
+} input;
+
+static uint8_t take(input *in) {
+    if (in->left == 0) return 0;
+    in->left--;
+    return *in->at++;
+}
+
+/* Mostly small; now and then past a block of queries or a vector's end. */
+static int64_t take_size(input *in) {
+    static const int64_t far[] = {0, 9, 15, 16, 17, 33, 65, 70};
+    const uint8_t byte = take(in);
+    return byte < 240 ? 1 + byte % 8 : far[byte % 8];
+}
+
+static double take_number(input *in) {
+    static const double special[] = {0,     -0.0, 1e4,      -1e4,      3e38,
+                                     -3e38, NAN,  INFINITY, -INFINITY, 1e-42};
+    const uint8_t byte = take(in);
+    return byte < 10 ? special[byte] : (byte - 128) / 32.0;
+}
+
+static void fill(input *in, attn_dtype dtype, void *block, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (dtype == ATTN_F32) ((float *)block)[i] = (float)take_number(in);
+        if (dtype == ATTN_F64) ((double *)block)[i] = take_number(in);
+        if (dtype == ATTN_BOOL) ((uint8_t *)block)[i] = take(in) & 1;
+    }
+}
+
+/* A tensor over memory of its own: padded, reversed and (inputs) broadcast as the bytes say. */
+static attn_tensor make(input *in, attn_dtype dtype, bool result, int64_t d0, int64_t d1,
+                        int64_t d2, int64_t d3) {
+    static const size_t sizes[] = {[ATTN_F32] = 4, [ATTN_F64] = 8, [ATTN_BOOL] = 1};
+    attn_tensor t = attn_tensor_dense(NULL, dtype, d0, d1, d2, d3);
+    int64_t step = 1, low = 0, high = 0;
+    for (int i = 3; i >= 0; i--) {
+        const uint8_t how = take(in) % 16;
+        t.stride[i] = how == 15 ? -step : how == 14 && !result ? 0 : step;
+        if (t.shape[i] == 0) continue;
+        const int64_t reach = (t.shape[i] - 1) * t.stride[i];
+        *(reach < 0 ? &low : &high) += reach;
+        step = high - low + 1 + (how == 13);
+    }
+    const bool empty = d0 == 0 || d1 == 0 || d2 == 0 || d3 == 0;
+    const size_t count = empty ? 0 : (size_t)(high - low + 1);
+    void *const block = malloc(count * sizes[dtype] + (count == 0));
+    if (!block) abort();
+    if (result) memset(block, UNTOUCHED, count * sizes[dtype]);
+    else fill(in, dtype, block, count);
+    in->blocks[in->block_count] = block;
+    in->block_bytes[in->block_count++] = result ? count * sizes[dtype] : 0;
+    t.data = (char *)block - (empty ? 0 : low) * (int64_t)sizes[dtype];
+    return t;
+}
+
+/* Each size is the full one or 1. */
+static attn_tensor make_broadcast(input *in, attn_dtype dtype, const int64_t full[4]) {
+    const uint8_t ones = take(in);
+    int64_t shape[4];
+    for (int i = 0; i < 4; i++) shape[i] = ones >> i & 1 ? 1 : full[i];
+    return make(in, dtype, false, shape[0], shape[1], shape[2], shape[3]);
+}
+
+static void make_score(input *in, attn_score *score, attn_dtype dtype, const int64_t full[4]) {
+    const int64_t per_head[4] = {full[0], full[1], 1, 1};
+    const uint8_t parts = take(in);
+    if (parts & 1) score->scale = take_number(in);
+    if (parts & 2) score->softcap = take_number(in);
+    if (parts & 4) score->bias = make_broadcast(in, dtype, full);
+    if (parts & 8) score->alibi_slopes = make_broadcast(in, dtype, per_head);
+    if (parts & 16) score->sinks = make_broadcast(in, dtype, per_head);
+}
+
+static void make_mask(input *in, attn_mask *mask, int64_t lengths[2][MAX_SEQUENCES],
+                      const int64_t full[4]) {
+    const uint8_t parts = take(in);
+    mask->causal = parts & 1;
+    mask->alignment = parts & 2 ? ATTN_ALIGN_BOTTOM_RIGHT : ATTN_ALIGN_TOP_LEFT;
+    if (parts & 4) mask->query_offset = (int8_t)take(in);
+    if (parts & 8) mask->window = (attn_window){true, (int8_t)take(in), (int8_t)take(in)};
+    for (int s = 0; s < MAX_SEQUENCES; s++) {
+        lengths[0][s] = take(in) % 12 - (take(in) == 255);
+        lengths[1][s] = take(in) % 12;
+    }
+    if (parts & 16) mask->key_lengths = lengths[0];
+    if (parts & 32) mask->query_lengths = lengths[1];
+    if (parts & 64) mask->prefix_lengths = lengths[0];
+    if (parts & 128) mask->allowed = make_broadcast(in, ATTN_BOOL, full);
+}
+
+/* Sometimes one size, stride or type that no tensor can have. */
+static void spoil(input *in, attn_problem *p) {
+    static const int64_t absurd[] = {INT64_MIN, INT64_MAX, -1, INT64_MAX / 2};
+    attn_tensor *const tensors[] = {&p->query,      &p->key,     &p->value, &p->output,
+                                    &p->score.bias, &p->weights, &p->lse,   &p->mask.allowed};
+    const uint8_t how = take(in);
+    if (how < 192) return;
+    attn_tensor *const t = tensors[take(in) % 8];
+    const uint8_t axis = take(in) % 4;
+    if (how < 208) t->shape[axis] = absurd[how % 4];
+    else if (how < 224) t->stride[axis] = how % 2 ? INT64_MIN : INT64_MAX;
+    else if (how < 240) t->dtype = (attn_dtype)how;
+    else p->reserved[how % 16] = how;
+}
+
+static void make_problem(input *in, attn_problem *p, int64_t lengths[2][MAX_SEQUENCES]) {
+    const attn_dtype dtype = take(in) & 1 ? ATTN_F64 : ATTN_F32;
+    const int64_t batch = take(in) % MAX_SEQUENCES, kv_heads = take(in) % 3;
+    const int64_t heads = kv_heads * (1 + take(in) % 2);
+    const int64_t n_query = take_size(in), n_key = take_size(in);
+    const int64_t d = take_size(in), d_value = take_size(in);
+    const int64_t full[4] = {batch, heads, n_query, n_key};
+    const uint8_t wanted = take(in);
+    if (wanted & 1) p->output = make(in, dtype, true, batch, heads, n_query, d_value);
+    if (wanted & 2) p->weights = make(in, dtype, true, batch, heads, n_query, n_key);
+    if (wanted & 4) p->lse = make(in, dtype, true, batch, heads, n_query, 1);
+    make_score(in, &p->score, dtype, full);
+    make_mask(in, &p->mask, lengths, full);
+    p->query = make(in, dtype, false, batch, heads, n_query, d);
+    p->key = make(in, dtype, false, batch, kv_heads, n_key, d);
+    p->value = make(in, dtype, false, batch, kv_heads, n_key, d_value);
+    spoil(in, p);
+}
+
+static void check_refusal(const input *in) {
+    if (attn_error_message()[0] == '\0') abort();
+    for (int i = 0; i < in->block_count; i++) {
+        for (size_t b = 0; b < in->block_bytes[i]; b++) {
+            if (((const uint8_t *)in->blocks[i])[b] != UNTOUCHED) abort();
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+    int64_t lengths[2][MAX_SEQUENCES];
+    input in = {.at = bytes, .left = size};
+    attn_problem problem = {0};
+    make_problem(&in, &problem, lengths);
+    const attn_status status = attn_forward(NULL, &problem);
+    if (status != ATTN_OK) check_refusal(&in);
+    if (attn_reference_forward(&problem) != status) abort();
+    for (int i = 0; i < in.block_count; i++) free(in.blocks[i]);
+    return 0;
+}
