@@ -322,7 +322,7 @@ ATTN_API size_t attn_context_scratch_bytes(const attn_context *context);
  * problem    see attn_problem; only read
  *
  * Cost: 2 * (d + d_value) operations per visible query-key pair; blocks that the mask empties are
- * skipped. Memory: the tensors, plus per thread about (d + 2 * d_value + 400) * 64 elements and,
+ * skipped. Memory: the tensors, plus per thread about (d + 2 * d_value + 800) * 64 elements and,
  * when weights are asked for, 64 rows of them; where sequences have at most 8 queries, also
  * (d_value + 2) * 64 elements for every 2112 keys of a key head.
  *

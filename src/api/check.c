@@ -96,7 +96,7 @@ static attn_status check_sizes(const char *name, const attn_tensor *t) {
 static attn_status check_strides(const char *name, const attn_tensor *t, byte_range *range) {
     const uint64_t size = attn_dtype_size(t->dtype);
     const uintptr_t data = (uintptr_t)t->data;
-    const uint64_t most = (uint64_t)INT64_MAX / size;
+    const uint64_t most = (uint64_t)1 << 60; /* times any element's size it is no more than 2^63 */
     uint64_t below = 0, above = 0; /* bytes before and after data, to the last element's start */
     *range = (byte_range){data, data};
     if (has_zero_dimension(t)) return ATTN_OK;
@@ -119,7 +119,7 @@ static attn_status check_strides(const char *name, const attn_tensor *t, byte_ra
 
 static attn_status check_alignment(const char *name, const attn_tensor *t) {
     const size_t size = attn_dtype_size(t->dtype);
-    if ((uintptr_t)t->data % size == 0) return ATTN_OK;
+    if (((uintptr_t)t->data & (size - 1)) == 0) return ATTN_OK; /* sizes are powers of 2 */
     return attn_fail(ATTN_ERROR_ALIGNMENT,
                      "%s.data is not aligned to its element size of %zu bytes", name, size);
 }

@@ -294,11 +294,17 @@ static void run_forward(attn_context *context, forward_call *call, char *memory)
     attn_run_parallel(context, plan->workers, run_merges, call);
 }
 
+/* No result has an element, or none has a place. */
+static bool nothing_to_do(const attn_problem *p) {
+    const int64_t *const q = p->query.shape;
+    const bool wanted = p->output.data || p->lse.data || p->weights.data;
+    return !wanted || q[0] == 0 || q[1] == 0 || q[2] == 0;
+}
+
 attn_status attn_forward(attn_context *context, const attn_problem *problem) {
     const attn_status status = attn_check_problem(problem);
     if (status != ATTN_OK) return status;
-    const int64_t *const rows = problem->query.shape;
-    if (rows[0] == 0 || rows[1] == 0 || rows[2] == 0) return ATTN_OK; /* no result has an element */
+    if (nothing_to_do(problem)) return ATTN_OK;
     attn_context *const c = attn_context_or_default(context);
     forward_call call;
     const bool fits = attn_plan_make(

@@ -53,6 +53,11 @@ static int64_t kept_blocks(const attn_plan *plan) {
     return plan->longest_row / ATTN_KEY_BLOCK + 2; /* a row may begin and end inside a block */
 }
 
+/* Room for the keys of `tiles` tiles that make up a row, each rounded up to whole vectors. */
+static size_t kept_keys(const attn_plan *plan, size_t tiles) {
+    return tiles ? (size_t)plan->longest_row + tiles * (size_t)plan->tiles->lanes : 0;
+}
+
 static int padded(int d, int lanes) { /* lanes is a power of 2 */
     return (d + lanes - 1) & -lanes;
 }
@@ -79,7 +84,7 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
                            &w->shrink,        &w->inverse,   &w->factor,          &w->lse,
                            &w->slopes,        &w->positions};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = carve(memory, &used, row);
-    w->kept = carve(memory, &used, kept * tile);
+    w->kept = carve(memory, &used, kept_keys(plan, kept) * row);
     w->kept_maximum = carve(memory, &used, kept * row);
     w->kept_any = carve(memory, &used, kept * sizeof *w->kept_any);
     w->visible = carve(memory, &used, block * sizeof *w->visible);
@@ -89,7 +94,9 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->lane_slopes = carve(memory, &used, ATTN_KEY_BLOCK * size);
     w->lane_positions = carve(memory, &used, ATTN_KEY_BLOCK * size);
     w->lane_ids = carve(memory, &used, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
-    if (memory) { /* lanes beyond the rows and keys are compared too, to no effect */
+    if (memory &&
+        plan->problem->mask
+            .key_documents) { /* lanes beyond the rows and keys are compared too, to no effect */
         memset(w->documents, 0, block * sizeof *w->documents);
         memset(w->lane_ids, 0, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
     }

@@ -15,7 +15,7 @@ enum { ATTN_FEW_QUERIES = 8 };
  * added up: rounding grows with the length of a tile, plus the tiles of a stretch, plus the
  * stretches. Few queries have too few blocks to keep threads busy, so each of their stretches is a
  * task of its own. */
-enum { ATTN_KEY_SPLIT = 22 * ATTN_KEY_BLOCK };
+enum { ATTN_KEY_SPLIT = 11 * ATTN_KEY_BLOCK };
 
 typedef struct {
     const attn_problem *problem;

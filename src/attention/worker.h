@@ -20,15 +20,16 @@ static inline int64_t attn_padded(int d, const attn_tiles *tiles) {
     return (d + tiles->lanes - 1) & -tiles->lanes;
 }
 
-/* Weights wanted: the tiles of a block of queries stay here until the block is done. */
+/* Weights wanted: the tiles of a block of queries stay here until the block is done, one after the
+ * other; each may be longer than its keys by less than a vector. */
 static inline int64_t attn_kept_index(const attn_block *b, const attn_tile *tile) {
     return tile->k / ATTN_KEY_BLOCK - b->keys.first / ATTN_KEY_BLOCK;
 }
 
 static inline void *attn_kept_weights(const attn_worker *w, const attn_block *b,
                                       const attn_tile *tile) {
-    return attn_offset(w->space.kept, attn_kept_index(b, tile) * ATTN_KEY_BLOCK * w->tiles->block,
-                       w->tiles);
+    const int64_t keys = tile->k - b->keys.first + attn_kept_index(b, tile) * w->tiles->lanes;
+    return attn_offset(w->space.kept, keys * w->tiles->block, w->tiles);
 }
 
 /* The maximum that the tile's weights are relative to. */

@@ -84,12 +84,25 @@ INLINE vec NAME(sum_each)(vec partial[VEC_BYTES / sizeof(REAL)]) {
 #endif
 }
 
-/* `count` keys, a constant; the other lanes come out as 0. The order of additions within a key is
- * the same for any count. */
-INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int64_t key_stride,
-                             int d) {
-    vec partial[VEC_BYTES / sizeof(REAL)];
-    UNROLL for (int i = 0; i < LANES; i++) partial[i] = NAME(splat)(0);
+/* Every lane gets the sum of all lanes, added up in the same order as above. */
+INLINE vec NAME(sum_across)(vec v) {
+#if SQUARES
+    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v =
+        INTERLEAVE_LOW(v, v) + INTERLEAVE_HIGH(v, v);
+    return v;
+#else
+    REAL lanes[VEC_BYTES / sizeof(REAL)];
+    NAME(store)(lanes, v);
+    for (int half = LANES / 2; half >= 1; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return NAME(splat)(lanes[0]);
+#endif
+}
+
+/* The partial sums of `count` keys, a constant: one vector each. */
+INLINE void NAME(score_group)(int count, vec partial[], const REAL *query, const REAL *key,
+                              int64_t key_stride, int d) {
+    UNROLL for (int i = 0; i < count; i++) partial[i] = NAME(splat)(0);
     int f = 0;
     for (; f + LANES <= d; f += LANES) {
         const vec q = NAME(load)(query + f);
@@ -98,10 +111,11 @@ INLINE vec NAME(score_group)(int count, const REAL *query, const REAL *key, int6
     }
     if (f < d) {
         const vec q = NAME(load)(query + f);
-        UNROLL for (int i = 0; i < count; i++) partial[i] =
-            NAME(fma)(NAME(load_part)(key + i * key_stride + f, d - f), q, partial[i]);
+        UNROLL for (int i = 0; i < count; i++) {
+            const vec k = NAME(load_part)(key + i * key_stride + f, d - f);
+            partial[i] = NAME(fma)(k, q, partial[i]);
+        }
     }
-    return NAME(sum_each)(partial);
 }
 
 static void NAME(score_few)(void *scores, const void *query, int64_t query_stride, const void *key,
@@ -109,13 +123,15 @@ static void NAME(score_few)(void *scores, const void *query, int64_t query_strid
     for (int q = 0; q < rows; q++) {
         const REAL *const query_row = (const REAL *)query + q * query_stride, *from = key;
         REAL *const to = (REAL *)scores + q * (int64_t)width;
+        vec partial[VEC_BYTES / sizeof(REAL)];
         int k = 0;
-        for (; k + LANES <= keys; k += LANES, from += LANES * key_stride)
-            NAME(store)(to + k, NAME(score_group)(LANES, query_row, from, key_stride, d));
+        for (; k + LANES <= keys; k += LANES, from += LANES * key_stride) {
+            NAME(score_group)(LANES, partial, query_row, from, key_stride, d);
+            NAME(store)(to + k, NAME(sum_each)(partial));
+        }
         for (; k < keys; k++, from += key_stride) {
-            REAL sums[VEC_BYTES / sizeof(REAL)];
-            NAME(store)(sums, NAME(score_group)(1, query_row, from, key_stride, d));
-            to[k] = sums[0];
+            NAME(score_group)(1, partial, query_row, from, key_stride, d);
+            to[k] = NAME(first)(NAME(sum_across)(partial[0]));
         }
         for (; k < width; k++) to[k] = (REAL)-INFINITY;
     }

@@ -138,8 +138,9 @@ extern const attn_tiles attn_tiles_f32__neon, attn_tiles_f64__neon;
 extern const attn_tiles attn_tiles_f32__avx2, attn_tiles_f64__avx2;
 extern const attn_tiles attn_tiles_f32__avx512, attn_tiles_f64__avx512;
 
-/* Keys in a block: partial sums start afresh at every multiple of it. A multiple of the register
- * tiles' heights; 96 keys x 64 queries of f32 are 24 KiB, which leave room in 32 KiB of L1. */
-enum { ATTN_KEY_BLOCK = 96 };
+/* Keys in a tile: sums over keys start afresh at every multiple of it. A multiple of the register
+ * tiles' heights. 192 keys x 64 queries of f32 are 48 KiB: they overflow a first-level cache of
+ * 32 KiB, but the second level keeps up, and half as many tiles have half the overhead of 96. */
+enum { ATTN_KEY_BLOCK = 192 };
 
 #endif

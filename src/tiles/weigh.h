@@ -51,21 +51,7 @@ static void NAME(weigh)(void *scores, int keys, int width, double factor, void *
 #undef PANEL
 }
 
-/* Every lane gets the sum, or the maximum, of all lanes. */
-INLINE vec NAME(sum_across)(vec v) {
-#if SQUARES
-    UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v =
-        INTERLEAVE_LOW(v, v) + INTERLEAVE_HIGH(v, v);
-    return v;
-#else
-    REAL lanes[VEC_BYTES / sizeof(REAL)];
-    NAME(store)(lanes, v);
-    for (int half = LANES / 2; half >= 1; half /= 2)
-        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
-    return NAME(splat)(lanes[0]);
-#endif
-}
-
+/* Every lane gets the maximum of all lanes. */
 INLINE vec NAME(max_across)(vec v) {
 #if SQUARES
     UNROLL for (int half = LANES / 2; half >= 1; half /= 2) v =

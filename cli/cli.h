@@ -1,0 +1,16 @@
+/* cli.h: the subcommands, one file each. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "../io/error.h"
+
+/* Runs a subcommand: argv[0] is its name. Returns false with a sentence for bad use or input; main
+ * prints it and makes it exit status 2. */
+typedef bool cli_command(int argc, char **argv, io_error *error);
+
+cli_command cli_run;
+cli_command cli_show;
+cli_command cli_info;
+cli_command cli_bench;
+
+#endif

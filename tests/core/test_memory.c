@@ -1,0 +1,219 @@
+/* test_memory.c: what calls allocate, and what happens when they may not.
+ *
+ * Contexts here take their memory from an allocator that counts, fills what it gives with NaN, puts
+ * guard bytes around it, and can be told to fail. */
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Beside each block: its size, and bytes that must stay as they are on either side. */
+enum { MARGIN = 64, MARK = 0xA7 };
+
+typedef struct ledger {
+    int64_t live, calls, bytes, most_bytes;
+    int64_t fail_at; /* the call that returns NULL; 0: none */
+} ledger;
+
+static void *ledger_allocate(void *user, size_t size, size_t alignment) {
+    ledger *const l = user;
+    assert_true(alignment != 0 && (alignment & (alignment - 1)) == 0 && alignment <= MARGIN);
+    if (++l->calls == l->fail_at) return NULL;
+    unsigned char *const base = aligned_alloc(MARGIN, (size + 3 * MARGIN - 1) / MARGIN * MARGIN);
+    assert_non_null(base);
+    memcpy(base, &size, sizeof size);
+    memset(base + sizeof size, MARK, MARGIN - sizeof size);
+    memset(base + MARGIN, POISON, size);
+    memset(base + MARGIN + size, MARK, MARGIN);
+    l->live++;
+    l->bytes += (int64_t)size;
+    if (l->bytes > l->most_bytes) l->most_bytes = l->bytes;
+    return base + MARGIN;
+}
+
+static void ledger_release(void *user, void *memory) {
+    ledger *const l = user;
+    unsigned char *const base = (unsigned char *)memory - MARGIN;
+    size_t size;
+    memcpy(&size, base, sizeof size);
+    for (size_t k = sizeof size; k < MARGIN; k++) assert_int_equal(base[k], MARK);
+    for (size_t k = 0; k < MARGIN; k++) assert_int_equal(base[MARGIN + size + k], MARK);
+    l->live--;
+    l->bytes -= (int64_t)size;
+    free(base);
+}
+
+static attn_context *context_with(ledger *l, attn_isa isa, int threads) {
+    const attn_context_options options = {
+        .threads = threads, .max_isa = isa, .allocator = {ledger_allocate, ledger_release, l}};
+    attn_context *context = NULL;
+    if (attn_context_create(&context, &options) != ATTN_OK) return NULL;
+    return context;
+}
+
+static spec usual(unsigned rules, int64_t n_query, int64_t n_key) {
+    return (spec){.seed = 5,
+                  .dtype = ATTN_F32,
+                  .batch = 2,
+                  .heads = 2,
+                  .kv_heads = 1,
+                  .n_query = n_query,
+                  .n_key = n_key,
+                  .d = 12,
+                  .d_value = 10,
+                  .rules = rules,
+                  .results = WANT_ALL,
+                  .layout = LAYOUT_ANY};
+}
+
+static attn_problem copy_of_results(const sample *s) {
+    const attn_problem *const p = &s->problem;
+    return (attn_problem){.output = tensor_copy(&p->output, ATTN_DTYPE_NONE),
+                          .lse = tensor_copy(&p->lse, ATTN_DTYPE_NONE),
+                          .weights = tensor_copy(&p->weights, ATTN_DTYPE_NONE)};
+}
+
+/* Lets the n-th allocation fail, calls again, and cleans up; returns whether none was left to
+ * fail. */
+static bool fail_allocation(const target *on, sample *s, const attn_problem *expected, int64_t n) {
+    ledger l = {.fail_at = n};
+    sample_poison(s);
+    attn_context *const context = context_with(&l, on->isa, 2);
+    const attn_status status =
+        context == NULL ? ATTN_ERROR_MEMORY : attn_forward(context, &s->problem);
+    if (status != ATTN_OK) {
+        assert_int_equal(status, ATTN_ERROR_MEMORY);
+        assert_non_null(strstr(attn_error_message(), "no memory for"));
+        assert_results_untouched(s);
+    }
+    if (context != NULL) {
+        assert_int_equal(attn_forward(context, &s->problem), ATTN_OK);
+        assert_same_bits(&s->problem.output, &expected->output, "output");
+        assert_same_bits(&s->problem.lse, &expected->lse, "lse");
+        assert_same_bits(&s->problem.weights, &expected->weights, "weights");
+    }
+    attn_context_destroy(context);
+    assert_int_equal(l.live, 0);
+    assert_int_equal(l.bytes, 0);
+    return status == ATTN_OK;
+}
+
+/* From the context's own allocation on, each in turn fails once; the call after it must do. */
+static void each_allocation_fails_in_turn(void **state) {
+    static const unsigned rules[] = {0, ALL_RULES};
+    const target *const on = *state;
+    for (int64_t k = 0; k < 8; k++) {
+        const spec what = usual(rules[k % 2], k < 4 ? 70 : 4, k % 4 < 2 ? 150 : 9000);
+        sample s;
+        sample_make(&s, &what);
+        assert_int_equal(attn_forward(on->context, &s.problem), ATTN_OK);
+        attn_problem expected = copy_of_results(&s);
+        int64_t failures = 0;
+        while (!fail_allocation(on, &s, &expected, failures + 1)) failures++;
+        assert_true(failures >= 2); /* the context and its scratch at least */
+        free(expected.output.data), free(expected.lse.data), free(expected.weights.data);
+        sample_free(&s);
+    }
+}
+
+static void nothing_is_allocated_after_the_first_call(void **state) {
+    const target *const on = *state;
+    ledger l = {0};
+    attn_context *const context = context_with(&l, on->isa, 2);
+    const spec what = usual(RULE_CAUSAL | RULE_ALLOWED | RULE_BIAS, 70, 500);
+    sample s;
+    sample_make(&s, &what);
+    assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);
+    const int64_t calls = l.calls;
+    const size_t bytes = attn_context_scratch_bytes(context);
+    for (int k = 0; k < 5; k++) assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);
+    s.problem.weights = (attn_tensor){0}; /* less than before */
+    s.problem.score.bias = (attn_tensor){0};
+    assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);
+    assert_int_equal(l.calls, calls);
+    assert_int_equal(attn_context_scratch_bytes(context), bytes);
+    assert_true((int64_t)bytes > 0 &&
+                (int64_t)bytes <= l.bytes); /* the rest is the context itself */
+    sample_free(&s);
+    attn_context_destroy(context);
+    assert_int_equal(l.live, 0);
+}
+
+/* A context that grows keeps what it last needed, not the sum of all it ever needed. */
+static void growing_problems_do_not_pile_up(void **state) {
+    const target *const on = *state;
+    ledger l = {0};
+    attn_context *const context = context_with(&l, on->isa, 1);
+    for (int64_t n = 100; n <= 1600; n *= 2) {
+        const spec what = usual(0, 30, n);
+        sample s;
+        sample_make(&s, &what);
+        assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);
+        assert_int_equal(l.live, 2);
+        assert_int_equal(l.bytes, l.most_bytes); /* the old block went before the new one came */
+        sample_free(&s);
+    }
+    attn_context_destroy(context);
+}
+
+static int64_t scratch_for(const target *on, const spec *what) {
+    ledger l = {0};
+    attn_context *const context = context_with(&l, on->isa, 1);
+    sample s;
+    sample_make(&s, what);
+    assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);
+    const int64_t bytes = (int64_t)attn_context_scratch_bytes(context);
+    sample_free(&s);
+    attn_context_destroy(context);
+    return bytes;
+}
+
+/* attn.h: per thread about (d + 2 * d_value + 800) * 64 elements, and 64 rows of the weights if they
+ * are asked for; "about" is taken as at most twice. The plan of a call adds a few bytes a
+ * sequence. */
+static void scratch_is_what_the_manual_says(void **state) {
+    static const int64_t lengths[] = {100, 1000, 5000};
+    for (size_t k = 0; k < COUNT(lengths); k++) {
+        spec what = usual(0, 100, lengths[k]);
+        what.results = WANT_OUTPUT | WANT_LSE;
+        const int64_t element = (int64_t)sizeof(float),
+                      fixed = (what.d + 2 * what.d_value + 800) * 64 * element;
+        const int64_t plain = scratch_for(*state, &what);
+        assert_true(plain <= 2 * fixed);
+        what.results = WANT_ALL;
+        assert_true(scratch_for(*state, &what) <= 2 * (fixed + 64 * what.n_key * element));
+        what.rules = RULE_ALLOWED | RULE_BIAS | RULE_CAUSAL | RULE_DOCUMENTS;
+        what.results = WANT_OUTPUT;
+        assert_true(scratch_for(*state, &what) <= 2 * fixed);
+    }
+}
+
+/* Longer keys, and as much scratch as before, as long as nobody wants the weights. */
+static void scratch_does_not_grow_with_the_keys(void **state) {
+    spec what = usual(RULE_CAUSAL | RULE_BOTTOM_RIGHT, 20, 600);
+    what.results = WANT_OUTPUT;
+    const int64_t short_keys = scratch_for(*state, &what);
+    what.n_key = 6000;
+    assert_int_equal(scratch_for(*state, &what), short_keys);
+}
+
+/* Nor with the batch or the heads, but for a few bytes a sequence. */
+static void scratch_does_not_grow_with_the_batch(void **state) {
+    spec what = usual(0, 20, 50);
+    const int64_t small = scratch_for(*state, &what);
+    what.batch = 20;
+    what.heads = what.kv_heads = 6;
+    assert_true(scratch_for(*state, &what) <= small + 20 * 64);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_allocation_fails_in_turn),
+        cmocka_unit_test(nothing_is_allocated_after_the_first_call),
+        cmocka_unit_test(growing_problems_do_not_pile_up),
+        cmocka_unit_test(scratch_is_what_the_manual_says),
+        cmocka_unit_test(scratch_does_not_grow_with_the_keys),
+        cmocka_unit_test(scratch_does_not_grow_with_the_batch),
+    };
+    return run_on_each_isa("memory", tests, COUNT(tests));
+}

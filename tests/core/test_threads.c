@@ -1,0 +1,226 @@
+/* test_threads.c: many callers at once, and the caller's own parallel loop. Made of plain pthreads,
+ * so that the thread sanitizer sees all of it (build without OpenMP for that: it does not know
+ * libgomp's barriers). */
+#define _POSIX_C_SOURCE 200809L /* barriers */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --------------------------------------------------------------- a parallel loop of one's own */
+
+typedef struct loop {
+    int threads;
+    atomic_llong calls, tasks; /* so far */
+} loop;
+
+typedef struct loop_run {
+    void (*task)(void *argument, int64_t i);
+    void *argument;
+    int64_t count;
+    atomic_llong next;
+} loop_run;
+
+static void *loop_worker(void *argument) {
+    loop_run *const r = argument;
+    for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->count;) r->task(r->argument, i);
+    return NULL;
+}
+
+static void parallel(void *user, int64_t count, void (*task)(void *argument, int64_t i),
+                     void *argument) {
+    loop *const l = user;
+    pthread_t threads[16];
+    loop_run r = {.task = task, .argument = argument, .count = count};
+    atomic_init(&r.next, 0);
+    atomic_fetch_add(&l->calls, 1);
+    atomic_fetch_add(&l->tasks, count);
+    for (int k = 0; k < l->threads; k++) {
+        if (pthread_create(&threads[k], NULL, loop_worker, &r) != 0) abort();
+    }
+    for (int k = 0; k < l->threads; k++) pthread_join(threads[k], NULL);
+}
+
+/* One after the other, the last first: also a loop that the contract allows. */
+static void backwards(void *user, int64_t count, void (*task)(void *argument, int64_t i),
+                      void *argument) {
+    loop *const l = user;
+    atomic_fetch_add(&l->calls, 1);
+    atomic_fetch_add(&l->tasks, count);
+    for (int64_t i = count - 1; i >= 0; i--) task(argument, i);
+}
+
+static attn_context *context_of(attn_isa isa, attn_parallel_for *run, loop *l) {
+    const attn_context_options options = {
+        .threads = l->threads, .max_isa = isa, .parallel_for = run, .parallel_user = l};
+    attn_context *context = NULL;
+    if (attn_context_create(&context, &options) != ATTN_OK) fail_msg("%s", attn_error_message());
+    assert_int_equal(attn_context_threads(context), l->threads);
+    return context;
+}
+
+/* Enough work for several threads; the keys of the few queries are split and merged. */
+static spec usual(uint64_t seed) {
+    return (spec){.seed = seed,
+                  .dtype = seed % 2 ? ATTN_F64 : ATTN_F32,
+                  .batch = 2,
+                  .heads = 4,
+                  .kv_heads = 2,
+                  .n_query = seed % 3 == 0 ? 3 : 150,
+                  .n_key = seed % 3 == 0 ? 20000 : 200,
+                  .d = 16,
+                  .d_value = 16,
+                  .rules = seed % 5 == 0 ? RULE_CAUSAL | RULE_ALLOWED | RULE_SINKS : 0,
+                  .results = WANT_ALL};
+}
+
+static void assert_same_results(const attn_problem *a, const attn_problem *b) {
+    assert_same_bits(&a->output, &b->output, "output");
+    assert_same_bits(&a->lse, &b->lse, "lse");
+    assert_same_bits(&a->weights, &b->weights, "weights");
+}
+
+static void the_callers_loop_does_the_work(void **state) {
+    const target *const on = *state;
+    attn_parallel_for *const loops[] = {parallel, backwards};
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        const spec what = usual(seed);
+        sample one, other;
+        loop l = {.threads = 4};
+        attn_context *const context = context_of(on->isa, loops[seed % COUNT(loops)], &l);
+        sample_make(&one, &what);
+        sample_make(&other, &what);
+        assert_int_equal(attn_forward(on->context, &one.problem), ATTN_OK);
+        assert_int_equal(attn_forward(context, &other.problem), ATTN_OK);
+        assert_same_results(&one.problem, &other.problem);
+        assert_true(atomic_load(&l.calls) >= 1 && atomic_load(&l.tasks) >= 2);
+        sample_free(&one);
+        sample_free(&other);
+        attn_context_destroy(context);
+    }
+}
+
+/* ------------------------------------------------------------------------- many callers at once */
+
+enum { CALLERS = 6, ROUNDS = 4 };
+
+typedef struct caller {
+    attn_context *context;
+    sample mine;
+    attn_problem expected; /* the same problem's results, computed alone */
+    bool wrong;
+} caller;
+
+static bool same_bytes(const attn_tensor *a, const attn_tensor *b) {
+    return memcmp(a->data, b->data, tensor_elements(a) * dtype_size(a->dtype)) == 0;
+}
+
+/* Runs on a thread of its own, where cmocka must not be called: it only notes what went wrong. */
+static void *call_again_and_again(void *argument) {
+    caller *const c = argument;
+    const attn_problem *const p = &c->mine.problem;
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(p->output.data, POISON, tensor_elements(&p->output) * dtype_size(p->output.dtype));
+        c->wrong |= attn_forward(c->context, p) != ATTN_OK;
+        c->wrong |= !same_bytes(&p->output, &c->expected.output);
+        c->wrong |= !same_bytes(&p->lse, &c->expected.lse);
+        c->wrong |= !same_bytes(&p->weights, &c->expected.weights);
+        c->wrong |= attn_context_scratch_bytes(c->context) == 0;
+    }
+    return NULL;
+}
+
+static void call_at_once(const target *on, attn_context *context) {
+    static caller callers[CALLERS];
+    pthread_t threads[CALLERS];
+    for (size_t k = 0; k < CALLERS; k++) {
+        caller *const c = &callers[k];
+        const spec what = usual(k);
+        *c = (caller){.context = context};
+        sample_make(&c->mine, &what);
+        assert_int_equal(attn_forward(on->context, &c->mine.problem), ATTN_OK);
+        c->expected.output = tensor_copy(&c->mine.problem.output, ATTN_DTYPE_NONE);
+        c->expected.lse = tensor_copy(&c->mine.problem.lse, ATTN_DTYPE_NONE);
+        c->expected.weights = tensor_copy(&c->mine.problem.weights, ATTN_DTYPE_NONE);
+    }
+    for (size_t k = 0; k < CALLERS; k++) {
+        assert_int_equal(pthread_create(&threads[k], NULL, call_again_and_again, &callers[k]), 0);
+    }
+    for (size_t k = 0; k < CALLERS; k++) pthread_join(threads[k], NULL);
+    for (size_t k = 0; k < CALLERS; k++) {
+        caller *const c = &callers[k];
+        if (c->wrong) fail_msg("%s: not what it is alone", sample_text(&c->mine, on->isa));
+        free(c->expected.output.data), free(c->expected.lse.data), free(c->expected.weights.data);
+        sample_free(&c->mine);
+    }
+}
+
+static void callers_share_a_context(void **state) {
+    const target *const on = *state;
+    loop l = {.threads = 3};
+    attn_context *const context = context_of(on->isa, parallel, &l);
+    call_at_once(on, context);
+    attn_context_destroy(context);
+}
+
+/* The default context obeys the process-wide ceiling at every call. */
+static void callers_share_the_default_context(void **state) {
+    const target *const on = *state;
+    const attn_isa before = attn_context_isa(NULL);
+    assert_int_equal(attn_set_max_isa(on->isa), ATTN_OK);
+    assert_int_equal(attn_context_isa(NULL), on->isa);
+    call_at_once(on, NULL);
+    assert_int_equal(attn_set_max_isa(before), ATTN_OK);
+}
+
+/* A caller that makes a mistake of its own, and reads its sentence when all have made theirs. */
+typedef struct mistake {
+    int64_t offset; /* what mask.query_offset is set to: out of range */
+    pthread_barrier_t *all_made;
+    bool right;
+} mistake;
+
+static void *make_mistake(void *argument) {
+    mistake *const m = argument;
+    float x = 1;
+    const attn_problem p = {.query = attn_tensor_f32(&x, 1, 1, 1, 1),
+                            .key = attn_tensor_f32(&x, 1, 1, 1, 1),
+                            .value = attn_tensor_f32(&x, 1, 1, 1, 1),
+                            .mask = {.query_offset = m->offset}};
+    const attn_status status = attn_forward(NULL, &p);
+    pthread_barrier_wait(m->all_made);
+    const char *const digits = strpbrk(attn_error_message(), "0123456789");
+    m->right =
+        status == ATTN_ERROR_VALUE && digits != NULL && strtoll(digits, NULL, 10) == m->offset;
+    return NULL;
+}
+
+static void each_thread_has_its_own_sentence(void **state) {
+    (void)state;
+    pthread_barrier_t all_made;
+    mistake mistakes[] = {
+        {.offset = INT64_C(2) << 40}, {.offset = INT64_C(3) << 40}, {.offset = INT64_C(5) << 40}};
+    pthread_t threads[COUNT(mistakes)];
+    assert_int_equal(pthread_barrier_init(&all_made, NULL, COUNT(mistakes)), 0);
+    for (size_t k = 0; k < COUNT(mistakes); k++) {
+        mistakes[k].all_made = &all_made;
+        assert_int_equal(pthread_create(&threads[k], NULL, make_mistake, &mistakes[k]), 0);
+    }
+    for (size_t k = 0; k < COUNT(mistakes); k++) {
+        pthread_join(threads[k], NULL);
+        assert_true(mistakes[k].right);
+    }
+    pthread_barrier_destroy(&all_made);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_callers_loop_does_the_work),
+        cmocka_unit_test(callers_share_a_context),
+        cmocka_unit_test(callers_share_the_default_context),
+        cmocka_unit_test(each_thread_has_its_own_sentence),
+    };
+    return run_on_each_isa("threads", tests, COUNT(tests));
+}
