@@ -4,7 +4,6 @@
 #include "machine.h"
 #include "peak.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -122,10 +121,10 @@ static bool run_workers(worker *workers, pthread_t *threads, int count, double *
 static bool on_all_threads(const cli_meter *meter,
                            double (*work)(const cli_meter *, int, volatile double *), double *rate,
                            io_error *error) {
+    if (meter->threads < 1) return io_fail(error, "there is no thread to measure with");
     worker *const workers = calloc((size_t)meter->threads, sizeof *workers);
     pthread_t *const threads = calloc((size_t)meter->threads, sizeof *threads);
     bool good = workers && threads;
-    assert(meter->threads > 0);
     if (!good) (void)io_fail(error, "no memory for %d threads", meter->threads);
     for (int i = 0; good && i < meter->threads; i++) {
         workers[i] = (worker){.meter = meter, .work = work, .index = i};

@@ -40,7 +40,7 @@ static void print_weights(const float *weights, float lse) {
 }
 
 int main(void) {
-    float weights[KEYS], output[WIDTH], lse;
+    float weights[KEYS], output[WIDTH], lse = 0;
     const attn_problem problem = {
         .query = attn_tensor_f32(query, 1, 1, 1, WIDTH), /* batch, heads, length, width */
         .key = attn_tensor_f32(keys[0], 1, 1, KEYS, WIDTH),

@@ -32,14 +32,14 @@ static void scramble_axes(attn_tensor *t, bool result, stream *from) {
 }
 
 /* Gives t, whose dtype and shape are set, strides and guarded memory just as long as it needs. */
-static void place(sample *s, attn_tensor *t, bool result, layout layout, stream *from) {
+static void place(sample *s, attn_tensor *t, bool result, layout how, stream *from) {
     static const int rows[4] = {0, 2, 1, 3};
     static const int dense[4] = {0, 1, 2, 3};
-    if (layout == LAYOUT_ANY) {
+    if (how == LAYOUT_ANY) {
         scramble_axes(t, result, from);
     } else {
-        nest_axes(t, layout == LAYOUT_ROWS ? rows : dense, from, layout == LAYOUT_ROWS ? 3 : 0);
-        if (layout == LAYOUT_ROWS) t->stride[3] = 1;
+        nest_axes(t, how == LAYOUT_ROWS ? rows : dense, from, how == LAYOUT_ROWS ? 3 : 0);
+        if (how == LAYOUT_ROWS) t->stride[3] = 1;
     }
     int64_t below = 0, above = 0;
     for (int k = 0; k < 4; k++) {

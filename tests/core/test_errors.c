@@ -217,9 +217,9 @@ static void set_wrong(attn_problem *p, const wrong *x) {
     unsigned char *const at = (unsigned char *)p + x->offset;
     const int number = (int)x->integer;
     const uint64_t word = (uint64_t)x->integer;
-    unsigned char *data;
+    uintptr_t data; /* a number: the other kinds have no pointer there */
     memcpy(&data, at, sizeof data);
-    data = x->integer == 0 ? NULL : data + x->integer;
+    data = x->integer == 0 ? 0 : data + (uintptr_t)x->integer;
     switch (x->kind) {
     case INTEGER: memcpy(at, &x->integer, sizeof x->integer); break;
     case ENUM: memcpy(at, &number, sizeof number); break;

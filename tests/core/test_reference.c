@@ -85,7 +85,7 @@ static void textbook_example(void **state) {
     (void)state;
     const double query[] = {1, 0, 1}, key[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
     const double value[] = {.1, .2, .3, .4, .5, .6, .7, .8, .9};
-    double output[3], weights[3], lse;
+    double output[3], weights[3], lse = 0;
     const attn_problem p = {.query = attn_tensor_f64(query, 1, 1, 1, 3),
                             .key = attn_tensor_f64(key, 1, 1, 3, 3),
                             .value = attn_tensor_f64(value, 1, 1, 3, 3),
@@ -247,7 +247,7 @@ static void strides_are_followed(void **state) {
 static void float32_is_rounded_once(void **state) {
     (void)state;
     const float ones[3] = {1, 1, 1}, value[3] = {1, 0, 0};
-    float output, weights[3], lse;
+    float output = 0, weights[3], lse = 0;
     const attn_problem p = {.query = attn_tensor_f32(ones, 1, 1, 1, 1),
                             .key = attn_tensor_f32(ones, 1, 1, 3, 1),
                             .value = attn_tensor_f32(value, 1, 1, 3, 1),
