@@ -69,11 +69,10 @@ static attn_status check_options(const attn_context_options *o) {
     return ATTN_OK;
 }
 
-/* The lower of two ceilings, either of which may be none. */
-static attn_isa lower_ceiling(attn_isa a, attn_isa b) {
-    if (a == ATTN_ISA_BEST) return b;
-    if (b == ATTN_ISA_BEST) return a;
-    return a < b ? a : b;
+/* What both ceilings let through. */
+static attn_isa isa_under_both(attn_isa a, attn_isa b) {
+    const attn_isa under_a = attn_isa_under(a), under_b = attn_isa_under(b);
+    return under_a < under_b ? under_a : under_b;
 }
 
 attn_status attn_context_create(attn_context **context, const attn_context_options *options) {
@@ -90,7 +89,7 @@ attn_status attn_context_create(attn_context **context, const attn_context_optio
     if (!made)
         return attn_fail(ATTN_ERROR_MEMORY, "no memory for a context (%zu bytes)", sizeof *made);
     made->threads = o->threads;
-    made->isa = attn_isa_under(lower_ceiling(o->max_isa, attn_isa_ceiling()));
+    made->isa = isa_under_both(o->max_isa, attn_isa_ceiling());
     made->parallel_for = o->parallel_for;
     made->parallel_user = o->parallel_user;
     made->allocator = allocator;
