@@ -12,6 +12,7 @@ INLINE void NAME(score_tile)(int rows, int vecs, bool first, REAL *scores, const
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = NAME(splat)(0);
     }
+    UNROLL for (int r = 0; r < rows; r++) NAME(prefetch)(key, (2 * rows + r) * key_stride, d);
     for (int f = 0; f < d; f++) {
         vec q[MAX_TILE_VECS];
         UNROLL for (int v = 0; v < vecs; v++) q[v] = NAME(load)(query + v * LANES);

@@ -131,6 +131,20 @@ INLINE vec NAME(load_part)(const REAL *p, int count) {
 #endif
 }
 
+/* Asks for the `count` elements at p + at, a constant number of lines at most. They may lie outside
+ * the tensor: a prefetch of any address is harmless, but its computation must not overflow. */
+INLINE void NAME(prefetch)(const REAL *p, int64_t at, int count) {
+#if defined(__GNUC__)
+    const uintptr_t first = (uintptr_t)p + (uintptr_t)at * sizeof(REAL);
+    UNROLL for (int line = 0; line < 2; line++) {
+        if (line * 64 < count * (int)sizeof(REAL))
+            __builtin_prefetch((const void *)(first + 64u * (unsigned)line));
+    }
+#else
+    (void)p, (void)at, (void)count;
+#endif
+}
+
 INLINE void NAME(store_part)(REAL *p, vec v, int count) {
     REAL part[VEC_BYTES / sizeof(REAL)];
     NAME(store)(part, v);
