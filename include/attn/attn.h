@@ -72,7 +72,7 @@ typedef enum attn_status {
 ATTN_API const char *attn_status_name(attn_status status);
 
 /* One sentence on this thread's latest failed call: the field, its value, what was expected, as
- * in "key.shape[3] is 32, but query.shape[3] is 64: queries and keys must have the same width".
+ * in "key.shape[3] is 32, but query.shape[3] is 64".
  * "" before any failure. The text is the library's and stays until this thread's next failure. */
 ATTN_API const char *attn_error_message(void);
 
@@ -220,7 +220,8 @@ typedef struct attn_mask {
 /* Everything one call needs. query, key and value are [batch, heads, length, width], all F32 or all
  * F64; key and value have kv_heads heads, which must divide heads: query head h uses key head
  * h / (heads / kv_heads) (MHA: all; GQA: some; MQA: one). value may have a width of its own.
- * Any size may be 0. Results must not overlap each other or any input. */
+ * Any size may be 0. Results must not overlap each other or any input: what counts is the range of
+ * addresses, so results interleaved in one buffer overlap too. */
 typedef struct attn_problem {
     attn_tensor query; /* [batch, heads,    n_query, d] */
     attn_tensor key;   /* [batch, kv_heads, n_key,   d] */
@@ -344,7 +345,7 @@ ATTN_API attn_status attn_forward(attn_context *context, const attn_problem *pro
 /* The same problem by the textbook, in float64, one row at a time, with no blocking and no vector
  * code: the function that every test compares with, and src/attention/reference.c the file to read
  * first. Results are rounded to their dtype at the very end. Slow. One thread; memory: 2 * n_key
- * doubles from the C library. Same errors as attn_forward. */
+ * doubles and as many bytes from the C library. Same errors as attn_forward. */
 ATTN_API attn_status attn_reference_forward(const attn_problem *problem);
 
 #ifdef __cplusplus

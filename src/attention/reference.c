@@ -10,7 +10,8 @@
  * but the check of the arguments, and is what every test compares it with.
  *
  * A key that may not be attended to has score -infinity. Nothing else is ever known about it: its
- * key is not read to score it, nor its value to aggregate it.
+ * key is not read to score it, nor its value to aggregate it. (A visible key may come to a score of
+ * -infinity too; its weight is 0, but its value counts, and 0 * NaN is NaN.)
  *
  * Accuracy, with u = 2^-53 and to first order in u. Let D = (d + 10) u A, where A is the largest
  * scale * sum_c |q[c] k[j][c]| + |bias[j]| + |slope| |p - j| over the visible j. Then a score is
@@ -191,7 +192,7 @@ static double score(const row *r, int64_t j) {
  *
  * The largest score m cancels; taking it out keeps exp from overflowing. Returns the log-sum-exp,
  * m + log(sum). Where there is nothing to weigh only the sink is left. */
-static double weigh(const double *s, double *w, int64_t n, double sink) {
+static double weigh(const double *s, double *w, const bool *visible, int64_t n, double sink) {
     bool nothing = true;
     double m = sink;
     for (int64_t j = 0; j < n; j++) {
@@ -203,43 +204,46 @@ static double weigh(const double *s, double *w, int64_t n, double sink) {
 
     double sum = exp(sink - m);
     for (int64_t j = 0; j < n; j++) {
-        if (s[j] == -INFINITY) continue;
+        if (!visible[j]) continue;
         w[j] = exp(s[j] - m);
         sum += w[j];
     }
     for (int64_t j = 0; j < n; j++) {
-        if (s[j] != -INFINITY) w[j] /= sum; /* a sum of NaN must not reach masked entries */
+        if (visible[j]) w[j] /= sum; /* a sum of NaN must not reach masked entries */
     }
     return m + log(sum);
 }
 
 /* output[c] = sum over visible j of w[j] * value[j][c] */
-static double aggregate(const row *r, const double *s, const double *w, int64_t c) {
+static double aggregate(const row *r, const double *w, const bool *visible, int64_t c) {
     double sum = 0;
     for (int64_t j = 0; j < r->at.n_key; j++) {
-        if (s[j] == -INFINITY) continue;
+        if (!visible[j]) continue;
         sum += w[j] * load(&r->problem->value, r->at.batch, r->kv_head, r->at.first_key + j, c);
     }
     return sum;
 }
 
-/* All three steps for one query; s and w have room for its keys. */
-static void attend(const row *r, double *s, double *w) {
+/* All three steps for one query; s, w and visible have room for its keys. */
+static void attend(const row *r, double *s, double *w, bool *visible) {
     const attn_problem *const p = r->problem;
     const sequence *const at = &r->at;
     const int64_t query = at->first_query + r->i;
     const attn_tensor *const sinks = &p->score.sinks;
     const double sink = present(sinks) ? load(sinks, at->index, r->head, 0, 0) : -INFINITY;
 
-    for (int64_t j = 0; j < at->n_key; j++) s[j] = may_attend(r, j) ? score(r, j) : -INFINITY;
-    const double lse = weigh(s, w, at->n_key, sink);
+    for (int64_t j = 0; j < at->n_key; j++) {
+        visible[j] = may_attend(r, j);
+        s[j] = visible[j] ? score(r, j) : -INFINITY;
+    }
+    const double lse = weigh(s, w, visible, at->n_key, sink);
 
     store(&p->lse, at->batch, r->head, query, 0, lse);
     for (int64_t j = 0; j < at->n_key; j++) {
         store(&p->weights, at->batch, r->head, query, j, w[j]);
     }
     for (int64_t c = 0; present(&p->output) && c < p->value.shape[3]; c++) {
-        store(&p->output, at->batch, r->head, query, c, aggregate(r, s, w, c));
+        store(&p->output, at->batch, r->head, query, c, aggregate(r, w, visible, c));
     }
 }
 
@@ -250,10 +254,9 @@ attn_status attn_reference_forward(const attn_problem *problem) {
 
     /* calloc checks the product; the added one keeps the size from being 0. */
     const int64_t n_key = problem->key.shape[2];
-    double *const s = calloc((size_t)n_key + 1, 2 * sizeof *s);
+    double *const s = calloc((size_t)n_key + 1, 2 * sizeof(double) + sizeof(bool));
     if (s == NULL) {
-        return attn_fail(ATTN_ERROR_MEMORY, "no memory for two rows of %lld weights",
-                         (long long)n_key);
+        return attn_fail(ATTN_ERROR_MEMORY, "no memory for a row of %lld keys", (long long)n_key);
     }
 
     /* What padding, and rows that no sequence owns, are to hold: the loops below pass them by. */
@@ -268,7 +271,7 @@ attn_status attn_reference_forward(const attn_problem *problem) {
         for (int64_t head = 0; head < problem->query.shape[1]; head++) {
             for (int64_t i = 0; i < at.n_query; i++) {
                 const row r = row_at(problem, at, head, i);
-                attend(&r, s, s + n_key);
+                attend(&r, s, s + n_key, (bool *)(s + 2 * n_key));
             }
         }
     }

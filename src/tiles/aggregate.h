@@ -65,6 +65,7 @@ INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shr
     UNROLL for (int v = 0; v < vecs; v++) sum[v] = NAME(splat)(0);
     for (int k = 0; k < keys; k++, value += value_stride) {
         const vec w = NAME(splat)(weights[k]);
+        NAME(prefetch)(value, VALUES_AHEAD * value_stride, vecs * LANES);
         UNROLL for (int v = 0; v < vecs; v++) {
             const bool whole = v < vecs - 1 || count == LANES;
             const REAL *const from = value + v * LANES;

@@ -39,6 +39,9 @@
  * addition (4 cycles, one or two a cycle). */
 enum { MAX_FEW_VECS = 8 };
 
+/* How far ahead few queries ask for keys and values: they are read once, so memory sets the pace. */
+enum { KEYS_AHEAD = 32, VALUES_AHEAD = 16 };
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define HAVE_SHUFFLE 1

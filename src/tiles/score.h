@@ -100,20 +100,27 @@ INLINE vec NAME(sum_across)(vec v) {
 #endif
 }
 
-/* The partial sums of `count` keys, a constant: one vector each. */
+/* The partial sums of `count` keys, a constant: one vector each. Keys are addressed from the first of
+ * every four, so that LANES of them need no more registers than there are. */
 INLINE void NAME(score_group)(int count, vec partial[], const REAL *query, const REAL *key,
                               int64_t key_stride, int d) {
+    const REAL *four[(VEC_BYTES / sizeof(REAL) + 3) / 4];
     UNROLL for (int i = 0; i < count; i++) partial[i] = NAME(splat)(0);
+    UNROLL for (int i = 0; i < count; i += 4) four[i / 4] = key + i * key_stride;
     int f = 0;
     for (; f + LANES <= d; f += LANES) {
         const vec q = NAME(load)(query + f);
-        UNROLL for (int i = 0; i < count; i++) partial[i] =
-            NAME(fma)(NAME(load)(key + i * key_stride + f), q, partial[i]);
+        UNROLL for (int i = 0; i < count; i++) {
+            const vec k = NAME(load)(four[i / 4] + i % 4 * key_stride);
+            NAME(prefetch)(four[i / 4], (i % 4 + KEYS_AHEAD) * key_stride, LANES);
+            partial[i] = NAME(fma)(k, q, partial[i]);
+        }
+        UNROLL for (int i = 0; i < count; i += 4) four[i / 4] += LANES;
     }
     if (f < d) {
         const vec q = NAME(load)(query + f);
         UNROLL for (int i = 0; i < count; i++) {
-            const vec k = NAME(load_part)(key + i * key_stride + f, d - f);
+            const vec k = NAME(load_part)(four[i / 4] + i % 4 * key_stride, d - f);
             partial[i] = NAME(fma)(k, q, partial[i]);
         }
     }

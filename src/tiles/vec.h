@@ -131,14 +131,15 @@ INLINE vec NAME(load_part)(const REAL *p, int count) {
 #endif
 }
 
-/* Asks for the `count` elements at p + at, a constant number of lines at most. They may lie outside
+/* Asks for the `count` elements at p + at, of which a constant number of lines. They may lie outside
  * the tensor: a prefetch of any address is harmless, but its computation must not overflow. */
 INLINE void NAME(prefetch)(const REAL *p, int64_t at, int count) {
 #if defined(__GNUC__)
+    enum { LINE = 64, LINES = 4 };
     const uintptr_t first = (uintptr_t)p + (uintptr_t)at * sizeof(REAL);
-    UNROLL for (int line = 0; line < 2; line++) {
-        if (line * 64 < count * (int)sizeof(REAL))
-            __builtin_prefetch((const void *)(first + 64u * (unsigned)line));
+    UNROLL for (int line = 0; line < LINES; line++) {
+        if (line * LINE < count * (int)sizeof(REAL))
+            __builtin_prefetch((const void *)(first + (uintptr_t)(line * LINE)));
     }
 #else
     (void)p, (void)at, (void)count;

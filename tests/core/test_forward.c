@@ -4,8 +4,10 @@
  * was. */
 #include "support.h"
 
+#include <math.h>
 #include <stdio.h>
-#include <string.h>
+
+#include "tiles/table.h"
 
 static void check_spec(void **state, const spec *what) {
     const target *const on = *state;
@@ -94,7 +96,7 @@ static void all_pairs_of_rules(void **state) {
 }
 
 static void random_problems(void **state) {
-    for (uint64_t seed = 0; seed < (uint64_t)grid_size(500, 20000); seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)grid_size(300, 20000); seed++) {
         const spec what = random_spec(seed, 80, 96);
         check_spec(state, &what);
     }
@@ -102,7 +104,7 @@ static void random_problems(void **state) {
 
 /* Rules at once, in numbers that the random ones hardly ever reach. */
 static void many_rules_at_once(void **state) {
-    for (uint64_t seed = 0; seed < (uint64_t)grid_size(200, 4000); seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)grid_size(150, 4000); seed++) {
         spec what = random_spec(50000 + seed, 70, 20);
         what.rules =
             (unsigned)random_bits(seed, 1) & (unsigned)random_bits(seed, 2 + seed % 2) & ALL_RULES;
@@ -134,27 +136,29 @@ static void long_sequences(void **state) {
     }
 }
 
-/* 60000 times the same: one accumulator for all would drift by hundreds of times what it rounds by
- * once, which the bound, made of a block's length and the number of blocks, does not allow. */
+/* 60000 times the same. No maximum moves, so all that rounds are two sums: by u for each key of a
+ * block and for each block. One accumulator for all would be off by nearly ten times as much. */
 static void long_sums_do_not_drift(void **state) {
     const target *const on = *state;
+    enum { KEYS = 60000 };
+    const double bound = 2 * (ATTN_KEY_BLOCK + KEYS / ATTN_KEY_BLOCK + 8) * 0x1p-24;
     for (int64_t n_query = 2; n_query <= 20; n_query += 18) {
         spec what = plain(6000, ATTN_F32);
         what.heads = 1;
         what.n_query = n_query;
-        what.n_key = 60000;
+        what.n_key = KEYS;
         what.d = what.d_value = 1;
         sample s;
-        oracle o;
         sample_make(&s, &what);
         for (int64_t j = 0; j < what.n_key; j++) {
             set_element(&s.problem.key, 0, 0, j, 0, 0.5);
             set_element(&s.problem.value, 0, 0, j, 0, 0.1);
         }
         if (attn_forward(on->context, &s.problem) != ATTN_OK) fail_msg("%s", attn_error_message());
-        oracle_make(&o, &s);
-        assert_close(&s, &o, on->isa);
-        oracle_free(&o);
+        for (int64_t i = 0; i < n_query; i++) {
+            const double error = element(&s.problem.output, 0, 0, i, 0) / (double)0.1f - 1;
+            if (!(fabs(error) <= bound)) fail_msg("off by %g, bound %g", error, bound);
+        }
         sample_free(&s);
     }
 }

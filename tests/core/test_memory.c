@@ -168,8 +168,8 @@ static int64_t scratch_for(const target *on, const spec *what) {
     return bytes;
 }
 
-/* attn.h: per thread about (d + 2 * d_value + 800) * 64 elements, and 64 rows of the weights if they
- * are asked for; "about" is taken as at most twice. The plan of a call adds a few bytes a
+/* attn.h: per thread about (d + 2 * d_value + 800) * 64 elements, and 64 rows of the weights if
+ * they are asked for; "about" is taken as at most twice. The plan of a call adds a few bytes a
  * sequence. */
 static void scratch_is_what_the_manual_says(void **state) {
     static const int64_t lengths[] = {100, 1000, 5000};
