@@ -2,7 +2,7 @@
  *
  * A worker takes a block of queries and walks the keys that it may see in blocks of
  * ATTN_KEY_BLOCK, cut at multiples of it. Each block of keys is scored, modified, masked, weighed
- * (online softmax) and aggregated while it lies in the first-level cache. If weights are wanted,
+ * (online softmax) and aggregated while it lies in the cache. If weights are wanted,
  * the block's weights stay behind, each relative to the maximum known when it was made; once the
  * row's maximum and sum are final, one factor per block and query makes them final too. So nothing
  * is scored twice, and the output's arithmetic is the same with and without them. */

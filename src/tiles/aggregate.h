@@ -56,46 +56,64 @@ static void NAME(aggregate)(void *output, const void *shrink, const void *weight
 #undef PANEL
 }
 
-/* Few queries: the lanes hold features. One query, `vecs` vectors of features, of which the last
- * has `count`; the lanes beyond get zeros. */
-INLINE void NAME(aggregate_few_tile)(int vecs, int count, REAL *output, REAL shrink,
-                                     const REAL *weights, const REAL *value, int64_t value_stride,
-                                     int keys) {
-    vec sum[MAX_FEW_VECS];
-    UNROLL for (int v = 0; v < vecs; v++) sum[v] = NAME(splat)(0);
+/* Few queries: the lanes hold features. `rows` queries by `vecs` vectors of features, of which the
+ * last has `count`; the lanes beyond get zeros. */
+INLINE void NAME(aggregate_few_tile)(int rows, int vecs, int count, REAL *output,
+                                     int64_t output_stride, const REAL *shrink, const REAL *weights,
+                                     int width, const REAL *value, int64_t value_stride, int keys) {
+    vec sum[FEW_ROWS][MAX_FEW_VECS];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = NAME(splat)(0);
+    }
     for (int k = 0; k < keys; k++, value += value_stride) {
-        const vec w = NAME(splat)(weights[k]);
         NAME(prefetch)(value, VALUES_AHEAD * value_stride, vecs * LANES);
         UNROLL for (int v = 0; v < vecs; v++) {
             const bool whole = v < vecs - 1 || count == LANES;
             const REAL *const from = value + v * LANES;
-            sum[v] = NAME(fma)(w, whole ? NAME(load)(from) : NAME(load_part)(from, count), sum[v]);
+            const vec x = whole ? NAME(load)(from) : NAME(load_part)(from, count);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] =
+                NAME(fma)(NAME(splat)(weights[r * (int64_t)width + k]), x, sum[r][v]);
         }
     }
-    UNROLL for (int v = 0; v < vecs; v++) {
-        REAL *const at = output + v * LANES;
-        NAME(store)(at, NAME(fma)(NAME(load)(at), NAME(splat)(shrink), sum[v]));
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vecs; v++) {
+            REAL *const at = output + r * output_stride + v * LANES;
+            NAME(store)(at, NAME(fma)(NAME(load)(at), NAME(splat)(shrink[r]), sum[r][v]));
+        }
     }
+}
+
+/* All features for `rows` queries. */
+INLINE void NAME(aggregate_few_rows)(int rows, REAL *output, int64_t output_stride,
+                                     const REAL *shrink, const REAL *weights, int width,
+                                     const REAL *value, int64_t value_stride, int keys, int d) {
+    enum { SOME = 4 };
+    const int most = rows == 1 ? MAX_FEW_VECS : SOME;
+    int f = 0;
+#define FEW_VECS(vecs, count)                                                         \
+    NAME(aggregate_few_tile)                                                          \
+    (rows, vecs, count, output + f, output_stride, shrink, weights, width, value + f, \
+     value_stride, keys)
+    for (; f + most * LANES <= d; f += most * LANES) FEW_VECS(most, LANES);
+    for (; f + SOME * LANES <= d; f += SOME * LANES) FEW_VECS(SOME, LANES);
+    for (; f + LANES <= d; f += LANES) FEW_VECS(1, LANES);
+    if (f < d) FEW_VECS(1, d - f);
+#undef FEW_VECS
 }
 
 static void NAME(aggregate_few)(void *output, int64_t output_stride, const void *shrink,
                                 const void *weights, const void *value, int64_t value_stride,
                                 int keys, int d, int rows, int width) {
-    for (int q = 0; q < rows; q++) {
-        const REAL by = ((const REAL *)shrink)[q], *const w =
-                                                       (const REAL *)weights + q * (int64_t)width;
-        REAL *const o = (REAL *)output + q * output_stride;
-        const REAL *const from = value;
-        int f = 0;
-#define FEW_VECS(vecs)                               \
-    for (; f + (vecs)*LANES <= d; f += (vecs)*LANES) \
-    NAME(aggregate_few_tile)(vecs, LANES, o + f, by, w, from + f, value_stride, keys)
-        FEW_VECS(MAX_FEW_VECS);
-        FEW_VECS(4);
-        FEW_VECS(1);
-#undef FEW_VECS
-        if (f < d) NAME(aggregate_few_tile)(1, d - f, o + f, by, w, from + f, value_stride, keys);
-    }
+    REAL *const o = output;
+    const REAL *const by = shrink, *const w = weights;
+    int q = 0;
+#define FEW_ROWS_FROM(count)                                                                    \
+    NAME(aggregate_few_rows)                                                                    \
+    (count, o + q * output_stride, output_stride, by + q, w + q * (int64_t)width, width, value, \
+     value_stride, keys, d)
+    for (; q + FEW_ROWS <= rows; q += FEW_ROWS) FEW_ROWS_FROM(FEW_ROWS);
+    for (; q < rows; q++) FEW_ROWS_FROM(1);
+#undef FEW_ROWS_FROM
 }
 
 /* Pair by pair, leaving out what the mask hides: 0 * NaN would be NaN. Rare, so it may be slow. The

@@ -33,6 +33,10 @@
 #define REAL_LOWEST (-DBL_MAX)
 #endif
 
+/* Queries whose few sums of 4 vectors each fill half the registers, or three quarters of 16. */
+#undef FEW_ROWS
+#define FEW_ROWS (MAX_TILE_VECS == 4 ? 4 : 2)
+
 #include "tiles/vec.h"
 
 #include "tiles/exp.h"

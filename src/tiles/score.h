@@ -126,21 +126,23 @@ INLINE void NAME(score_group)(int count, vec partial[], const REAL *query, const
     }
 }
 
+/* Keys outside, queries inside: a group of keys is read from memory once for all queries. */
 static void NAME(score_few)(void *scores, const void *query, int64_t query_stride, const void *key,
                             int64_t key_stride, int keys, int d, int rows, int width) {
-    for (int q = 0; q < rows; q++) {
-        const REAL *const query_row = (const REAL *)query + q * query_stride, *from = key;
-        REAL *const to = (REAL *)scores + q * (int64_t)width;
-        vec partial[VEC_BYTES / sizeof(REAL)];
-        int k = 0;
-        for (; k + LANES <= keys; k += LANES, from += LANES * key_stride) {
-            NAME(score_group)(LANES, partial, query_row, from, key_stride, d);
-            NAME(store)(to + k, NAME(sum_each)(partial));
+    const REAL *const queries = query, *from = key;
+    REAL *const s = scores;
+    vec partial[VEC_BYTES / sizeof(REAL)];
+    int k = 0;
+    for (; k + LANES <= keys; k += LANES, from += LANES * key_stride) {
+        for (int q = 0; q < rows; q++) {
+            NAME(score_group)(LANES, partial, queries + q * query_stride, from, key_stride, d);
+            NAME(store)(s + q * (int64_t)width + k, NAME(sum_each)(partial));
         }
-        for (; k < keys; k++, from += key_stride) {
-            NAME(score_group)(1, partial, query_row, from, key_stride, d);
-            to[k] = NAME(first)(NAME(sum_across)(partial[0]));
+    }
+    for (; k < keys; k++, from += key_stride) {
+        for (int q = 0; q < rows; q++) {
+            NAME(score_group)(1, partial, queries + q * query_stride, from, key_stride, d);
+            s[q * (int64_t)width + k] = NAME(first)(NAME(sum_across)(partial[0]));
         }
-        for (; k < width; k++) to[k] = (REAL)-INFINITY;
     }
 }
