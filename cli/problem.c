@@ -222,14 +222,7 @@ bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
 }
 
 bool cli_problem_check(const cli_problem *loaded, attn_context *context, io_error *error) {
-    attn_problem problem = loaded->problem;
-    const int64_t batch = problem.query.shape[0];
-    int64_t *const zeros = calloc(batch > 0 ? (size_t)batch : 1, sizeof *zeros);
-    if (!zeros) return io_fail(error, "no memory for a batch of %" PRId64, batch);
-    problem.mask.key_lengths = zeros; /* with no key to attend to there is nothing to compute */
-    const bool good = cli_problem_forward(loaded, context, &problem, error);
-    free(zeros);
-    return good;
+    return cli_problem_forward(loaded, context, &loaded->problem, error);
 }
 
 /* A part of a tensor along one axis; absent tensors and axes that broadcast stay as they are. */

@@ -317,7 +317,8 @@ ATTN_API size_t attn_context_scratch_bytes(const attn_context *context);
  * Attention
  * ------------------------------------------------------------------------------------------- */
 
-/* Computes what the head of this file says, for the results that have a place.
+/* Computes what the head of this file says, for the results that have a place; without any, it only
+ * checks the problem.
  *
  * context    threads, table, memory; NULL: a default one that lives as long as the process
  * problem    see attn_problem; only read
