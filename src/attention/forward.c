@@ -15,8 +15,6 @@
 #include "attention/mask.h"
 #include "attention/results.h"
 
-static const double LOG2_E = 1.44269504088896340736;
-
 typedef struct {
     attn_plan plan;
     int64_t *table;
@@ -73,7 +71,7 @@ static void begin_with_sink(const attn_worker *w, const attn_block *b, const att
             attn_at(sinks, t->element_size, attn_broadcast_index(sinks, 0, b->sequence.index),
                     attn_broadcast_index(sinks, 1, b->first_head + g), 0, 0);
         t->load_rows(attn_offset(r->maximum, (int64_t)g * b->queries, t), 0, sink, 0, 0, 1,
-                     b->queries, LOG2_E);
+                     b->queries, ATTN_LOG2_E);
     }
     /* exp2(m - m) is 1, and 0 for a sink of -infinity */
     t->rescale(r->sum, r->maximum, r->maximum, NULL, b->width);

@@ -6,8 +6,6 @@
 
 #include "api/check.h"
 
-static const double LOG2_E = 1.44269504088896340736;
-
 /* ------------------------------------------------------------------------- once for each block */
 
 /* The id of a row of the ids arrays, which are dense: [batch][length]. */
@@ -30,7 +28,7 @@ static void begin_alibi(const attn_problem *p, const attn_tiles *tiles, const at
         const double slope =
             head_value(&p->score.alibi_slopes, tiles, b->sequence.index, b->first_head + g);
         char *const at = (char *)w->slopes + g * b->queries * tiles->element_size;
-        tiles->fill(at, 1, b->queries, slope * LOG2_E);
+        tiles->fill(at, 1, b->queries, slope * ATTN_LOG2_E);
     }
 }
 
@@ -188,7 +186,7 @@ static void add_alibi(const attn_tiles *tiles, const attn_block *b, attn_workspa
 void attn_modify_scores(const attn_problem *p, const attn_tiles *tiles, const attn_block *b,
                         attn_workspace *w, const attn_tile *tile, void *scores) {
     const attn_score *const s = &p->score;
-    if (s->softcap > 0) tiles->softcap(scores, tile->lines, tile->width, s->softcap * LOG2_E);
+    if (s->softcap > 0) tiles->softcap(scores, tile->lines, tile->width, s->softcap * ATTN_LOG2_E);
     if (attn_tensor_present(&s->bias)) add_bias(p, tiles, b, w, tile, scores);
     if (!attn_tensor_present(&s->alibi_slopes)) return;
     if (b->few) add_alibi_few(tiles, b, w, tile, scores);

@@ -6,8 +6,6 @@
 
 #include "api/check.h"
 
-static const double LOG2_E = 1.44269504088896340736;
-
 /* Below so many multiply-adds (some ten microseconds) waking a second thread costs more than it
  * saves. */
 static const double WORK_FOR_A_THREAD = 500e3;
@@ -153,7 +151,7 @@ static void set_factors(attn_plan *plan) {
     const bool capped = s->softcap > 0;
     const bool modified =
         capped || attn_tensor_present(&s->bias) || attn_tensor_present(&s->alibi_slopes);
-    const double factor = capped ? scale / s->softcap : scale * LOG2_E;
+    const double factor = capped ? scale / s->softcap : scale * ATTN_LOG2_E;
     const bool in_query = modified || !(fabs(factor) > 1e-30 && fabs(factor) < 1e30);
     plan->query_factor = in_query ? factor : factor < 0 ? -1 : 1;
     plan->weigh_factor = in_query ? 1 : fabs(factor);

@@ -33,8 +33,6 @@
 #define UNROLL
 #endif
 
-#define LN_2 0.69314718055994530942
-
 /* Vectors of features that a tile of few queries sums at once: enough to cover the latency of an
  * addition (4 cycles, one or two a cycle). */
 enum { MAX_FEW_VECS = 8 };

@@ -61,7 +61,7 @@ INLINE vec NAME(tanh)(vec x) {
     const vec one = NAME(splat)(1), a = NAME(abs)(x), square = x * x;
     const int count = (int)(sizeof NAME(tanh_terms) / sizeof(REAL));
     const vec near = NAME(fma)(a * square, NAME(polynomial)(square, NAME(tanh_terms), count), a);
-    const vec t = NAME(exp2)(a * NAME(splat)((REAL)-2.88539008177792681472)); /* -2 log2(e) */
+    const vec t = NAME(exp2)(a * NAME(splat)((REAL)(-2 * ATTN_LOG2_E)));
     const vec far = (one - t) / (one + t);
     const vec positive = NAME(select)(VEC_MASK(a < NAME(splat)((REAL)0.625)), near, far);
     return NAME(from_bits)(NAME(bits)(positive) | (NAME(bits)(x) & NAME(splat_int)(INT_SIGN_BIT)));

@@ -17,7 +17,7 @@ static void NAME(softcap)(void *scores, int keys, int width, double cap) {
 static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
     REAL *const s = scores;
     const REAL *const b = bias;
-    const vec log2_e = NAME(splat)((REAL)1.44269504088896340736);
+    const vec log2_e = NAME(splat)((REAL)ATTN_LOG2_E);
     const vec masked = NAME(splat)((REAL)-INFINITY), lowest = NAME(splat)(REAL_LOWEST);
     FOR_EACH_VECTOR(keys, width) {
         const int64_t at = k * (int64_t)width + q;

@@ -21,6 +21,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define ATTN_LOG2_E 1.44269504088896340736
+#define ATTN_LN_2 0.69314718055994530942
+
 enum { ATTN_SOME_OPEN = 1, ATTN_SOME_SHUT = 2 };
 
 typedef struct attn_tiles {

@@ -146,6 +146,6 @@ static bool NAME(finish)(void *inverse, void *lse, const void *maximum, const vo
     for (int q = 0; q < rows; q++) any_nan |= l[q] != l[q];
     for (int q = 0; lse && q < rows; q++)
         ((REAL *)lse)[q] =
-            l[q] == 0 ? (REAL)-INFINITY : (REAL)((double)m[q] * LN_2 + log((double)l[q]));
+            l[q] == 0 ? (REAL)-INFINITY : (REAL)((double)m[q] * ATTN_LN_2 + log((double)l[q]));
     return any_nan;
 }
