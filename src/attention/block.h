@@ -33,9 +33,14 @@ typedef struct {
     int lines, width; /* for functions that work element by element: lines * width elements */
 } attn_tile;
 
+/* Rounded up to whole vectors (lanes is a power of 2). */
+static inline int attn_padded(int count, const attn_tiles *tiles) {
+    return (count + tiles->lanes - 1) & -tiles->lanes;
+}
+
 static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tiles, int64_t k,
                                      int count) {
-    const int whole = (count + tiles->lanes - 1) & -tiles->lanes; /* a power of 2 */
+    const int whole = attn_padded(count, tiles);
     if (b->few) return (attn_tile){k, count, 1, whole, b->rows, whole};
     return (attn_tile){k, count, b->width, 1, count, b->width};
 }

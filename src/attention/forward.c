@@ -49,7 +49,7 @@ static void load_query(attn_worker *w, const attn_block *b) {
 }
 
 static int64_t output_elements(const attn_worker *w, const attn_block *b) {
-    return b->few ? b->rows * attn_padded(w->plan->d_value, w->tiles)
+    return b->few ? (int64_t)b->rows * attn_padded(w->plan->d_value, w->tiles)
                   : (int64_t)w->plan->d_value * b->width;
 }
 

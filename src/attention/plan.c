@@ -56,10 +56,6 @@ static size_t kept_keys(const attn_plan *plan, size_t tiles) {
     return tiles ? (size_t)plan->longest_row + tiles * (size_t)plan->tiles->lanes : 0;
 }
 
-static int padded(int d, int lanes) { /* lanes is a power of 2 */
-    return (d + lanes - 1) & -lanes;
-}
-
 size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *w) {
     const attn_tiles *const t = plan->tiles;
     const size_t block = (size_t)t->block, size = (size_t)t->element_size;
@@ -68,7 +64,7 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     size_t used = 0;
     attn_workspace unused;
     if (!w) w = &unused;
-    w->query = carve(memory, &used, (size_t)padded(plan->d, t->lanes) * row);
+    w->query = carve(memory, &used, (size_t)attn_padded(plan->d, t) * row);
     w->scores = carve(memory, &used, tile);
     w->extra = carve(memory, &used, tile);
     w->hidden = carve(memory, &used, tile);
@@ -76,8 +72,8 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->key = carve(memory, &used, plan->pack_key ? ATTN_KEY_BLOCK * (size_t)plan->d * size : 0);
     w->value =
         carve(memory, &used, plan->pack_value ? ATTN_KEY_BLOCK * (size_t)plan->d_value * size : 0);
-    w->total.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
-    w->stretch.output = carve(memory, &used, (size_t)padded(plan->d_value, t->lanes) * row);
+    w->total.output = carve(memory, &used, (size_t)attn_padded(plan->d_value, t) * row);
+    w->stretch.output = carve(memory, &used, (size_t)attn_padded(plan->d_value, t) * row);
     void **const rows[] = {&w->total.maximum, &w->total.sum, &w->stretch.maximum, &w->stretch.sum,
                            &w->shrink,        &w->inverse,   &w->factor,          &w->lse,
                            &w->slopes,        &w->positions};
@@ -92,9 +88,8 @@ size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *
     w->lane_slopes = carve(memory, &used, ATTN_KEY_BLOCK * size);
     w->lane_positions = carve(memory, &used, ATTN_KEY_BLOCK * size);
     w->lane_ids = carve(memory, &used, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
-    if (memory &&
-        plan->problem->mask
-            .key_documents) { /* lanes beyond the rows and keys are compared too, to no effect */
+    /* Lanes beyond the rows and keys are compared too, to no effect. */
+    if (memory && plan->problem->mask.key_documents) {
         memset(w->documents, 0, block * sizeof *w->documents);
         memset(w->lane_ids, 0, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
     }
@@ -173,7 +168,7 @@ bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *ti
     plan->worker_bytes = attn_plan_workspace(plan, NULL, NULL);
     /* A partial result: the block's maximum, sum and output. */
     if (plan->split)
-        plan->partial_bytes = (size_t)(padded(plan->d_value, tiles->lanes) + 2) *
+        plan->partial_bytes = (size_t)(attn_padded(plan->d_value, tiles) + 2) *
                               (size_t)tiles->block * (size_t)tiles->element_size;
     return attn_plan_bytes(plan) != SIZE_MAX;
 }
@@ -201,7 +196,7 @@ static int64_t sequence_of(const int64_t *table, int64_t sequences, int64_t task
 
 static void set_rows(attn_block *b, const attn_plan *plan) {
     b->rows = b->heads * b->queries;
-    b->width = padded(b->rows, plan->tiles->lanes);
+    b->width = attn_padded(b->rows, plan->tiles);
 }
 
 attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task,

@@ -15,11 +15,6 @@ static inline char *attn_offset(void *base, int64_t elements, const attn_tiles *
     return (char *)base + elements * tiles->element_size;
 }
 
-/* Features of a row that fills whole vectors (lanes is a power of 2). */
-static inline int64_t attn_padded(int d, const attn_tiles *tiles) {
-    return (d + tiles->lanes - 1) & -tiles->lanes;
-}
-
 /* Weights wanted: the tiles of a block of queries stay here until the block is done, one after the
  * other; each may be longer than its keys by less than a vector. */
 static inline int64_t attn_kept_index(const attn_block *b, const attn_tile *tile) {
