@@ -41,7 +41,8 @@ function(add_core target kind)
 endfunction()
 
 add_core(attn SHARED)
-set_target_properties(attn PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
+set_target_properties(attn PROPERTIES VERSION ${PROJECT_VERSION} 
+                      SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 add_core(attn_static STATIC)
 set_target_properties(attn_static PROPERTIES EXPORT_NAME static)
 add_library(attn::attn ALIAS attn)

@@ -6,17 +6,22 @@ usage: spills.py OBJECT.o [FUNCTION ...]      exit 1 if any loop of the function
 A register tile is fast only while its sums stay in registers; one spill costs up to a third. This
 reads the disassembly (objdump), takes every backward jump whose body holds no other backward jump
 as an innermost loop, and counts the instructions in it that store a vector register to the stack
-(a load alone is a constant that found no register: it costs no more than any other load).
-Without FUNCTION arguments, the hottest are looked at: score, weigh and aggregate.
+(a load alone is a constant that found no register: it costs no more than any other load). A body
+that a return or a jump leaves for good is no loop but a block moved out of the way.
+Without FUNCTION arguments, the hottest are looked at: HOT, for both types.
 """
 
 import re
 import subprocess
 import sys
 
-HOT = ("score_f32", "score_f64", "aggregate_f32", "aggregate_f64", "weigh_f32", "weigh_f64")
+HOT = [f"{name}_{element}" for element in ("f32", "f64") for name in (
+    "score", "score_few", "score_distance", "score_distance_few", "score_additive",
+    "score_additive_few", "score_tanh", "score_tanh_few", "weigh", "weigh_few", "weigh_each",
+    "power_sums", "power_sums_few", "top", "top_few", "aggregate", "aggregate_few")]
 STACK_VECTOR = re.compile(r" v?mov\w+\s+%[xyz]mm\d+,[-\w]*\(%rsp\)| st[rp]\s+q.*\[sp")
 JUMP = re.compile(r"\s(j\w+|b\.?\w*|cbn?z|tbn?z)\s.*?([0-9a-f]+) <")
+RETURN = re.compile(r" ret\b")
 
 
 def functions(path):
@@ -37,6 +42,13 @@ def functions(path):
         yield name, body
 
 
+def leaves(instruction, first, last):
+    """Whether what runs after the instruction is certain to lie outside."""
+    jump = JUMP.search(instruction)
+    return RETURN.match(instruction) or (
+        jump and jump.group(1) in ("jmp", "b") and not first <= int(jump.group(2), 16) <= last)
+
+
 def innermost_loops(body):
     """Yields the instructions of each loop that contains no other loop."""
     spans = []
@@ -47,7 +59,9 @@ def innermost_loops(body):
     for first, last in spans:
         if any((a, b) != (first, last) and first <= a and b <= last for a, b in spans):
             continue
-        yield first, [text for address, text in body if first <= address <= last]
+        loop = [text for address, text in body if first <= address <= last]
+        if not any(leaves(text, first, last) for text in loop):
+            yield first, loop
 
 
 def main():

@@ -23,4 +23,7 @@ bool attn_tensor_present(const attn_tensor *tensor);
 /* Bytes of one element; 0 for ATTN_DTYPE_NONE and unknown types. */
 size_t attn_dtype_size(attn_dtype dtype);
 
+/* How many of a problem's heads the views show. */
+int64_t attn_view_heads(const attn_views *views, int64_t heads);
+
 #endif

@@ -20,6 +20,8 @@ typedef struct {
     int heads, queries; /* rows = heads * queries */
     int rows, width;    /* width: rows rounded up to whole vectors (tiles of few use their own) */
     int64_t key_head;
+    bool
+        keep; /* its weights stay in scratch until they are final, for those who want to read them */
     attn_key_range
         keys; /* that any row may see, by position, within this block's part of the keys */
     attn_key_range columns; /* of the weights, that this block writes */
@@ -45,30 +47,61 @@ static inline attn_tile attn_tile_at(const attn_block *b, const attn_tiles *tile
     return (attn_tile){k, count, b->width, 1, count, b->width};
 }
 
-/* The running result of an online softmax: per row the maximum score, the sum of exp2(score -
- * maximum), and the output, not yet divided by the sum, as [feature][row], or [row][feature] if
- * few. */
+/* Weights that stay behind: the tiles of a block, one after the other, each relative to the maximum
+ * known when it was made. */
 typedef struct {
-    void *maximum, *sum, *output;
-} attn_partial;
+    void *weights;
+    void *maximum;     /* [key block][row]: that maximum */
+    bool *any_visible; /* [key block] */
+    void *highest;     /* [row]: the greatest score, even if no weights are kept */
+} attn_kept;
+
+/* What additive scores need of the queries of a block; all [head][feature] but the last. */
+typedef struct {
+    void *weight;           /* factor and normalisation included; 0 for padding */
+    void *inverse_weight;   /* greatest |weight| / weight */
+    void *gain;             /* the same, 0 where the weight is 0 */
+    void *lowest, *highest; /* of the queries */
+    void *exponentials;     /* as the query: exp(2 query) * gain */
+    double *range;          /* log2(greatest |weight| / |weight|) */
+    double *first, *factor; /* [head]: score = first + factor * sum of inverses */
+} attn_additive;
 
 /* One worker's scratch. */
 typedef struct {
-    void *query;       /* [feature][row], or [row][feature] if few */
-    void *scores;      /* a tile, where weights are not kept */
-    void *extra;       /* a tile of bias or mask on its way into the lanes */
-    void *hidden;      /* a tile: -infinity where masked (for the careful paths) */
-    void *allowed;     /* [row][key]: mask.allowed as 0 or -infinity */
-    void *key, *value; /* a block of them, if the caller's do not lie feature by feature */
+    void *query;          /* [feature][row], or [row][feature] if few */
+    void *raw_query;      /* the same before a projection */
+    void *position_query; /* the same, for relative positions */
+    void *staging;        /* rows of one head in the making */
+    void *features;       /* one row of features */
+    void *scores;         /* a tile, where weights are not kept */
+    void *extra;          /* a tile of bias, mask or noise on its way into the lanes */
+    void *hidden;         /* a tile: -infinity where masked (for the careful paths) */
+    void *allowed;        /* [row][key]: mask.allowed as 0 or -infinity */
+    void *key, *value;    /* a block of them, if the caller's do not serve as they lie */
+    void *raw_key, *key_exponentials, *key_lowest, *key_highest;
+    void *key_projection; /* [feature of the key][feature of the score] */
+    void *zeros;          /* [key of a tile] */
+    attn_additive additive;
+    void *previous, *location, *located_key; /* of location-aware scores: a row's */
+    void *location_table;                    /* filters and projection of a head */
+    void *terms, *table;                     /* of relative positions: [row or key][entry] */
+    int32_t *entries;                        /* [key - row]: entry of the tables */
     attn_partial total, stretch; /* of the whole block, and of the ATTN_KEY_SPLIT keys at hand */
-    void *shrink, *inverse, *factor, *lse, *slopes, *positions; /* [row] */
-    void *kept;         /* weights of a whole row block, by key block relative to its own maximum */
-    void *kept_maximum; /* [key block][row] */
-    bool *kept_any;     /* [key block]: whether anything in it is visible */
+    attn_rows_of_threshold threshold; /* of sparse normalisers */
+    void *shrink, *inverse, *factor, *lse, *slopes, *positions, *sink, *highest; /* [row] */
+    attn_kept kept;
     attn_key_range *visible;            /* [row] */
     int32_t *first, *last, *documents;  /* [row] */
     void *lane_slopes, *lane_positions; /* [key of a tile], for tiles of few */
     int32_t *lane_ids;
+    void *final;                  /* a tile of final weights, [row of one head][key] */
+    void *sums;                   /* [key of a tile]: what one tile adds to a view */
+    void *share;                  /* [row]: factors of the last queries */
+    void *distance, *entropy;     /* [row] */
+    void *top_weights, *top_keys; /* [rank][row] */
+    double *mean; /* [query of a block][key]: weights summed over the chosen heads, for the path */
+    void *path;   /* its scratch */
 } attn_workspace;
 
 /* Address of an element; computed as an integer, since a tensor without elements may be NULL. */
@@ -86,6 +119,18 @@ static inline int64_t attn_broadcast_index(const attn_tensor *t, int axis, int64
 /* The stride along an axis, 0 if it broadcasts. */
 static inline int64_t attn_broadcast_stride(const attn_tensor *t, int axis) {
     return t->shape[axis] == 1 ? 0 : t->stride[axis];
+}
+
+/* The same as attn_at, where any dimension of size 1 broadcasts. */
+static inline void *attn_broadcast_at(const attn_tensor *t, int element_size, int64_t b, int64_t h,
+                                      int64_t i, int64_t j) {
+    return attn_at(t, element_size, attn_broadcast_index(t, 0, b), attn_broadcast_index(t, 1, h),
+                   attn_broadcast_index(t, 2, i), attn_broadcast_index(t, 3, j));
+}
+
+/* One element as a double. */
+static inline double attn_read(const attn_tiles *tiles, const void *at) {
+    return tiles->element_size == sizeof(float) ? (double)*(const float *)at : *(const double *)at;
 }
 
 #endif

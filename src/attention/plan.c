@@ -2,9 +2,9 @@
 #include "attention/plan.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "api/check.h"
+#include "explain/alignment.h"
 
 /* Below so many multiply-adds (some ten microseconds) waking a second thread costs more than it
  * saves. */
@@ -18,111 +18,182 @@ static int64_t at_least_one(int64_t x) {
     return x < 1 ? 1 : x;
 }
 
-/* Every head of every sequence gets a task, even without queries: results must be filled. */
-attn_cut attn_plan_cut(const attn_plan *plan, const attn_sequence *s) {
-    attn_cut cut = {.few = s->queries <= ATTN_FEW_QUERIES, .heads = plan->heads, .splits = 1};
-    if (!cut.few) {
-        cut.heads_in_block = 1;
-        cut.blocks = divide_up(s->queries, plan->tiles->block);
-        return cut;
+/* ------------------------------------------------------------------------------------- pieces */
+
+/* Location-aware scores have keys of their own for each query: every block is one of few. */
+static bool is_few(const attn_plan *plan, const attn_sequence *s) {
+    return s->queries <= ATTN_FEW_QUERIES || plan->problem->score.location != NULL;
+}
+
+static void cut_into_pieces(const attn_plan *plan, const attn_sequence *s, attn_cut *cut) {
+    if (!cut->few) {
+        cut->heads_in_unit = 1;
+        cut->units = plan->heads;
+        cut->queries_in_block = plan->tiles->block;
+        cut->blocks = divide_up(s->queries, plan->tiles->block);
+        cut->splits = 1;
+        return;
     }
-    const int64_t fit = plan->tiles->block / at_least_one(s->queries); /* at least one head */
-    cut.heads = plan->heads / plan->group;
-    cut.heads_in_block = (int)(plan->group < fit ? plan->group : fit);
-    cut.blocks = divide_up(plan->group, cut.heads_in_block);
-    cut.splits = at_least_one(divide_up(s->keys, ATTN_KEY_SPLIT));
+    cut->queries_in_block = (int)attn_smaller(s->queries, ATTN_FEW_QUERIES);
+    cut->blocks = at_least_one(divide_up(s->queries, at_least_one(cut->queries_in_block)));
+    const int64_t fit = plan->tiles->block / at_least_one(cut->queries_in_block); /* one or more */
+    cut->heads_in_unit = (int)attn_smaller(plan->group, fit);
+    cut->units_of_key_head = divide_up(plan->group, cut->heads_in_unit);
+    cut->units = plan->heads / plan->group * cut->units_of_key_head;
+    cut->splits = at_least_one(divide_up(s->keys, ATTN_KEY_SPLIT));
+}
+
+/* Blocks of queries that one task takes, so that what it sums over queries is its own: whole sums, and,
+ * where blocks of the view are summed, whole ones of these. */
+static int64_t blocks_in_part(const attn_plan *plan, const attn_cut *cut) {
+    const attn_wanted *const want = &plan->wanted;
+    const bool sums = want->received || want->maxima || want->window || want->statistics;
+    const int64_t step = sums || want->blocks ? cut->summed_blocks : 1;
+    int64_t blocks = step;
+    if (want->path || want->ordered) return cut->blocks;
+    while (want->blocks && blocks < cut->blocks &&
+           blocks * cut->queries_in_block % plan->views->block_queries != 0)
+        blocks += step;
+    return blocks;
+}
+
+/* Every head of every sequence gets a task, even without queries: results must be filled. Rows must
+ * be whole where their weights are made of all scores, or where one task sums over heads or queries. */
+attn_cut attn_plan_cut(const attn_plan *plan, const attn_sequence *s) {
+    const attn_wanted *const want = &plan->wanted;
+    attn_cut cut = {.few = is_few(plan, s)};
+    cut_into_pieces(plan, s, &cut);
+    cut.summed_blocks = at_least_one(divide_up(cut.blocks, ATTN_QUERY_PARTS));
+    cut.sums = divide_up(cut.blocks, cut.summed_blocks);
+    cut.part_blocks = at_least_one(blocks_in_part(plan, &cut));
+    cut.part_units = want->heads || want->path ? at_least_one(cut.units) : 1;
+    if (plan->weighing == ATTN_WEIGH_ROWS || want->heads || want->path || want->ordered ||
+        cut.blocks > 1)
+        cut.splits = 1;
+    cut.block_parts = cut.part_blocks > 1 ? divide_up(cut.blocks, cut.part_blocks) : cut.blocks;
+    cut.unit_parts = cut.part_units > 1 ? divide_up(cut.units, cut.part_units) : cut.units;
     return cut;
 }
 
-/* --------------------------------------------------------------------------------- scratch */
-
-static size_t round_up(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
-/* Hands out the next `bytes` of memory, or only counts them. */
-static void *carve(char *memory, size_t *used, size_t bytes) {
-    void *const at = memory ? memory + *used : NULL;
-    *used += round_up(bytes);
-    return at;
-}
-
-static int64_t kept_blocks(const attn_plan *plan) {
-    return plan->longest_row / ATTN_KEY_BLOCK + 2; /* a row may begin and end inside a block */
-}
-
-/* Room for the keys of `tiles` tiles that make up a row, each rounded up to whole vectors. */
-static size_t kept_keys(const attn_plan *plan, size_t tiles) {
-    return tiles ? (size_t)plan->longest_row + tiles * (size_t)plan->tiles->lanes : 0;
-}
-
-size_t attn_plan_workspace(const attn_plan *plan, char *memory, attn_workspace *w) {
-    const attn_tiles *const t = plan->tiles;
-    const size_t block = (size_t)t->block, size = (size_t)t->element_size;
-    const size_t row = block * size, tile = ATTN_KEY_BLOCK * row;
-    const size_t kept = plan->problem->weights.data ? (size_t)kept_blocks(plan) : 0;
-    size_t used = 0;
-    attn_workspace unused;
-    if (!w) w = &unused;
-    w->query = carve(memory, &used, (size_t)attn_padded(plan->d, t) * row);
-    w->scores = carve(memory, &used, tile);
-    w->extra = carve(memory, &used, tile);
-    w->hidden = carve(memory, &used, tile);
-    w->allowed = carve(memory, &used, plan->problem->mask.allowed.data ? tile : 0);
-    w->key = carve(memory, &used, plan->pack_key ? ATTN_KEY_BLOCK * (size_t)plan->d * size : 0);
-    w->value =
-        carve(memory, &used, plan->pack_value ? ATTN_KEY_BLOCK * (size_t)plan->d_value * size : 0);
-    w->total.output = carve(memory, &used, (size_t)attn_padded(plan->d_value, t) * row);
-    w->stretch.output = carve(memory, &used, (size_t)attn_padded(plan->d_value, t) * row);
-    void **const rows[] = {&w->total.maximum, &w->total.sum, &w->stretch.maximum, &w->stretch.sum,
-                           &w->shrink,        &w->inverse,   &w->factor,          &w->lse,
-                           &w->slopes,        &w->positions};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = carve(memory, &used, row);
-    w->kept = carve(memory, &used, kept_keys(plan, kept) * row);
-    w->kept_maximum = carve(memory, &used, kept * row);
-    w->kept_any = carve(memory, &used, kept * sizeof *w->kept_any);
-    w->visible = carve(memory, &used, block * sizeof *w->visible);
-    w->first = carve(memory, &used, block * sizeof *w->first);
-    w->last = carve(memory, &used, block * sizeof *w->last);
-    w->documents = carve(memory, &used, block * sizeof *w->documents);
-    w->lane_slopes = carve(memory, &used, ATTN_KEY_BLOCK * size);
-    w->lane_positions = carve(memory, &used, ATTN_KEY_BLOCK * size);
-    w->lane_ids = carve(memory, &used, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
-    /* Lanes beyond the rows and keys are compared too, to no effect. */
-    if (memory && plan->problem->mask.key_documents) {
-        memset(w->documents, 0, block * sizeof *w->documents);
-        memset(w->lane_ids, 0, ATTN_KEY_BLOCK * sizeof *w->lane_ids);
-    }
-    return used;
-}
-
-size_t attn_plan_bytes(const attn_plan *plan) {
-    const double whole = (double)plan->table_bytes + (double)plan->worker_bytes * plan->workers +
-                         (double)plan->partial_bytes * (double)plan->tasks;
-    if (whole > (double)(SIZE_MAX / 4)) return SIZE_MAX;
-    return plan->table_bytes + plan->worker_bytes * (size_t)plan->workers +
-           plan->partial_bytes * (plan->split ? (size_t)plan->tasks : 0);
-}
-
-/* ----------------------------------------------------------------------------------- tasks */
-
 static int64_t task_count(const attn_cut *cut) {
-    return cut->heads * cut->blocks * cut->splits;
+    return cut->unit_parts * cut->block_parts * cut->splits;
 }
 
-/* The longest row of weights that one task keeps. */
+int64_t attn_plan_chosen(const attn_plan *plan, int64_t head) {
+    const attn_views *const v = plan->views;
+    if (!v->heads) return head;
+    for (int64_t i = 0; i < v->head_count; i++)
+        if (v->heads[i] == head) return i;
+    return -1;
+}
+
+/* ------------------------------------------------------------------------------- accumulators */
+
+static int64_t take(int64_t *elements, bool wanted, int64_t count) {
+    const int64_t at = *elements;
+    if (wanted) *elements += count;
+    return wanted ? at : -1;
+}
+
+attn_accumulators attn_plan_accumulators(const attn_plan *plan, const attn_sequence *s) {
+    const attn_wanted *const want = &plan->wanted;
+    attn_accumulators a;
+    a.elements = 0;
+    a.sums = take(&a.elements, want->received, s->keys);
+    a.maxima = take(&a.elements, want->maxima, s->keys);
+    a.window = take(&a.elements, want->window, s->keys);
+    a.statistics = take(&a.elements, want->statistics, 3);
+    return a;
+}
+
+void attn_plan_fill_table(const attn_plan *plan, attn_start *table) {
+    attn_start at = {0, 0};
+    for (int64_t i = 0; i < plan->sequences; i++) {
+        const attn_sequence s = attn_sequence_at(plan->problem, i);
+        const attn_cut cut = attn_plan_cut(plan, &s);
+        table[i] = at;
+        at.tasks += task_count(&cut);
+        at.accumulators += plan->chosen * cut.sums * attn_plan_accumulators(plan, &s).elements;
+    }
+    table[plan->sequences] = at;
+}
+
+/* --------------------------------------------------------------------------- what is wanted */
+
+static bool has(const attn_tensor *view) {
+    return view->data != NULL;
+}
+
+/* Softmax alone, with nothing done to weights afterwards: the running sums know the entropy. */
+static bool plain_softmax(const attn_normalizer *n) {
+    return n->kind <= ATTN_SOFTMAX_ONE && n->dropout == 0 && !n->local;
+}
+
+static attn_wanted wanted_by(const attn_views *v, const attn_problem *p) {
+    attn_wanted want = {0};
+    if (!p->views) return want;
+    const bool statistics = has(&v->head_statistics);
+    const bool entropy = has(&v->entropy) || has(&v->span) || statistics;
+    const bool sliced = has(&v->weights) && v->row_count > 0;
+    const int64_t heads = attn_view_heads(v, p->query.shape[1]);
+    if (heads == 0) return want; /* what nobody writes has been filled */
+    want.received = has(&v->received_sum) || has(&v->received_mean) || statistics;
+    want.maxima = has(&v->received_max);
+    want.window = has(&v->window_sum);
+    want.statistics = statistics;
+    want.blocks = has(&v->block_sums);
+    want.heads = has(&v->head_mean);
+    want.path = has(&v->path);
+    want.ordered = v->observer != NULL;
+    want.serial = v->observer && !v->concurrent;
+    want.moment = entropy && plain_softmax(&p->normalizer);
+    want.entropy = entropy && !want.moment;
+    want.highest = has(&v->max_logit);
+    want.distance = has(&v->distance) || statistics;
+    want.ranks = statistics || has(&v->argmax) ? 1 : 0;
+    if (has(&v->top_weights)) want.ranks = (int)attn_larger(want.ranks, v->top_weights.shape[3]);
+    if (has(&v->top_keys)) want.ranks = (int)attn_larger(want.ranks, v->top_keys.shape[3]);
+    want.tiles = (has(&v->weights) && !sliced) || want.received || want.maxima || want.blocks ||
+                 want.heads || want.path || v->observer || want.entropy || want.distance ||
+                 want.ranks > 0;
+    want.listed = sliced && v->rows;
+    if (sliced && !v->rows) want.last = v->row_count;
+    if (want.window) want.last = attn_larger(want.last, v->window_queries);
+    return want;
+}
+
+/* Whether weights of any block must be kept until they are final. */
+static bool keeps(const attn_plan *plan) {
+    const attn_wanted *const want = &plan->wanted;
+    const attn_relative *const relative = plan->problem->score.relative;
+    return has(&plan->problem->weights) || want->tiles || want->listed || want->last > 0 ||
+           plan->weighing == ATTN_WEIGH_ROWS || (relative && has(&relative->values));
+}
+
+/* ----------------------------------------------------------------------------- the whole plan */
+
+/* The longest row of weights that one worker keeps. */
 static int64_t kept_row(const attn_sequence *s, const attn_cut *cut) {
-    return cut->splits > 1 ? ATTN_KEY_SPLIT : s->keys;
+    return cut->splits > 1 ? attn_smaller(s->keys, ATTN_KEY_SPLIT) : s->keys;
 }
 
 static void count_tasks(attn_plan *plan) {
     for (int64_t i = 0; i < plan->sequences; i++) {
         const attn_sequence s = attn_sequence_at(plan->problem, i);
         const attn_cut cut = attn_plan_cut(plan, &s);
-        const int64_t row = kept_row(&s, &cut);
         plan->tasks += task_count(&cut);
         plan->split |= cut.splits > 1;
-        if (row > plan->longest_row) plan->longest_row = row;
+        plan->longest_row = attn_larger(plan->longest_row, kept_row(&s, &cut));
+        plan->longest_keys = attn_larger(plan->longest_keys, s.keys);
+        plan->accumulator_elements +=
+            plan->chosen * cut.sums * attn_plan_accumulators(plan, &s).elements;
+        if (plan->wanted.path) {
+            const size_t bytes = attn_path_bytes(s.queries, s.keys);
+            if (bytes > plan->path_bytes) plan->path_bytes = bytes;
+        }
+        if (cut.few)
+            plan->few_rows =
+                (int)attn_larger(plan->few_rows, cut.heads_in_unit * cut.queries_in_block);
     }
 }
 
@@ -131,105 +202,189 @@ static int worker_count(const attn_plan *plan, int threads) {
     const double pairs =
         (double)q[0] * (double)q[1] * (double)q[2] * (double)plan->problem->key.shape[2];
     const double worth = 1 + pairs * (plan->d + plan->d_value) / WORK_FOR_A_THREAD;
-    int workers = threads;
+    int workers = plan->wanted.serial ? 1 : threads;
     if (worth < workers) workers = (int)worth;
     if (plan->tasks < workers) workers = (int)at_least_one(plan->tasks);
     return workers;
 }
 
-/* The whole factor joins in WEIGH, at no rounding of its own, unless something is added to scores
- * before: then it must be in the query. So must the sign, since WEIGH looks for the maximum, and a
- * factor that float32 could not hold beside a score of -infinity. */
+static double default_scale(const attn_plan *plan) {
+    switch (plan->problem->score.kind) {
+    case ATTN_SCORE_DOT: return plan->d > 0 ? 1 / sqrt(plan->d) : 0;
+    case ATTN_SCORE_GAUSSIAN: return 0.5;
+    default: return 1;
+    }
+}
+
+/* Whether scores must be natural when SCORE is done: something is added to them, or WEIGH is not a
+ * softmax's. */
+static bool looked_at(const attn_problem *p) {
+    const attn_score *const s = &p->score;
+    const bool products = s->kind == ATTN_SCORE_DOT || s->kind == ATTN_SCORE_GENERAL ||
+                          s->kind == ATTN_SCORE_COSINE || s->kind == ATTN_SCORE_LOCATION;
+    return !products || s->softcap > 0 || attn_tensor_present(&s->bias) ||
+           attn_tensor_present(&s->alibi_slopes) || attn_tensor_present(&s->scales) ||
+           s->relative || s->callback || p->normalizer.gumbel ||
+           p->normalizer.kind > ATTN_SOFTMAX_ONE;
+}
+
+/* The whole factor joins in WEIGH, at no rounding of its own, unless scores are looked at before: then
+ * the scale must be in the query. So must its sign, since WEIGH looks for the maximum, and a factor
+ * that float32 could not hold beside a score of -infinity. */
 static void set_factors(attn_plan *plan) {
-    const attn_score *const s = &plan->problem->score;
-    const double scale = s->scale != 0 ? s->scale : plan->d > 0 ? 1 / sqrt(plan->d) : 0;
-    const bool capped = s->softcap > 0;
-    const bool modified =
-        capped || attn_tensor_present(&s->bias) || attn_tensor_present(&s->alibi_slopes);
-    const double factor = capped ? scale / s->softcap : scale * ATTN_LOG2_E;
-    const bool in_query = modified || !(fabs(factor) > 1e-30 && fabs(factor) < 1e30);
-    plan->query_factor = in_query ? factor : factor < 0 ? -1 : 1;
-    plan->weigh_factor = in_query ? 1 : fabs(factor);
+    const attn_problem *const p = plan->problem;
+    const double temperature = p->normalizer.temperature > 0 ? p->normalizer.temperature : 1;
+    const double base = p->normalizer.kind <= ATTN_SOFTMAX_ONE ? ATTN_LOG2_E : 1;
+    plan->scale = p->score.scale != 0 ? p->score.scale : default_scale(plan);
+    const double whole = fabs(plan->scale) * base / temperature;
+    const bool natural = looked_at(p) || !(whole > 1e-30 && whole < 1e30);
+    plan->query_factor = natural ? plan->scale : plan->scale < 0 ? -1 : 1;
+    plan->weigh_factor = natural ? base / temperature : whole;
+    plan->score_factor = natural ? 1 : fabs(plan->scale);
+}
+
+static void set_widths(attn_plan *plan) {
+    const attn_problem *const p = plan->problem;
+    plan->d_query = (int)p->query.shape[3];
+    plan->d_key = (int)p->key.shape[3];
+    plan->d_value = (int)p->value.shape[3];
+    plan->d = plan->d_query;
+    if (p->score.kind == ATTN_SCORE_GENERAL) plan->d = plan->d_key;
+    if (p->score.kind == ATTN_SCORE_CONCAT) plan->d = (int)p->score.weight.shape[3];
+    plan->d_padded = (attn_padded(plan->d, plan->tiles) + 3) & -4;
+}
+
+static attn_weighing weighing_of(attn_normalizer_kind kind) {
+    switch (kind) {
+    case ATTN_SPARSEMAX:
+    case ATTN_ENTMAX:
+    case ATTN_HARDMAX: return ATTN_WEIGH_ROWS;
+    case ATTN_SIGMOID:
+    case ATTN_RELU:
+    case ATTN_RELU_SQUARED:
+    case ATTN_LINEAR: return ATTN_WEIGH_EACH;
+    default: return ATTN_WEIGH_ONLINE;
+    }
+}
+
+static int64_t table_entries(const attn_relative *r) {
+    if (!r) return 0;
+    if (r->bias.data) return r->bias.shape[3];
+    if (r->keys.data) return r->keys.shape[2];
+    return r->queries.data ? r->queries.shape[2] : r->values.shape[2];
+}
+
+/* Keys serve as they lie if their features do, and nothing is made of them first. */
+static bool must_pack_keys(const attn_problem *p) {
+    switch (p->score.kind) {
+    case ATTN_SCORE_COSINE:
+    case ATTN_SCORE_ADDITIVE:
+    case ATTN_SCORE_CONCAT: return true;
+    case ATTN_SCORE_LOCATION: return p->score.weight.stride[3] != 1;
+    default: return p->key.stride[3] != 1;
+    }
 }
 
 bool attn_plan_make(attn_plan *plan, const attn_problem *p, const attn_tiles *tiles, int threads) {
-    *plan = (attn_plan){.problem = p, .tiles = tiles};
+    static const attn_views none = {0};
+    *plan = (attn_plan){.problem = p, .tiles = tiles, .views = p->views ? p->views : &none};
     plan->sequences = attn_sequence_count(p);
     plan->heads = p->query.shape[1];
     plan->group = plan->heads / p->key.shape[1]; /* both are positive: there are rows */
-    plan->d = (int)p->query.shape[3];
-    plan->d_value = (int)p->value.shape[3];
+    plan->chosen = attn_view_heads(plan->views, plan->heads);
+    plan->weighing = weighing_of(p->normalizer.kind);
+    plan->wanted = wanted_by(plan->views, p);
+    plan->keep_all = keeps(plan);
+    plan->entries = table_entries(p->score.relative);
+    set_widths(plan);
     set_factors(plan);
-    plan->pack_key = p->key.stride[3] != 1;
+    plan->pack_key = must_pack_keys(p);
     plan->pack_value = p->value.stride[3] != 1;
     count_tasks(plan);
+    if (plan->path_bytes > SIZE_MAX / 8) return false;
     plan->workers = worker_count(plan, threads);
-    plan->table_bytes = round_up((size_t)(plan->sequences + 1) * sizeof(int64_t));
+    plan->table_bytes = attn_whole_lines((size_t)(plan->sequences + 1) * sizeof(attn_start));
     plan->worker_bytes = attn_plan_workspace(plan, NULL, NULL);
-    /* A partial result: the block's maximum, sum and output. */
-    if (plan->split)
-        plan->partial_bytes = (size_t)(attn_padded(plan->d_value, tiles) + 2) *
-                              (size_t)tiles->block * (size_t)tiles->element_size;
+    if (plan->split) {
+        attn_partial partial;
+        attn_kept kept;
+        plan->partial_bytes = attn_plan_partial(plan, NULL, &partial, &kept);
+    }
     return attn_plan_bytes(plan) != SIZE_MAX;
 }
 
-void attn_plan_fill_table(const attn_plan *plan, int64_t *table) {
-    int64_t tasks = 0;
-    for (int64_t i = 0; i < plan->sequences; i++) {
-        const attn_sequence s = attn_sequence_at(plan->problem, i);
-        const attn_cut cut = attn_plan_cut(plan, &s);
-        table[i] = tasks;
-        tasks += task_count(&cut);
-    }
-    table[plan->sequences] = tasks;
-}
+/* -------------------------------------------------------------------------- tasks and blocks */
 
-static int64_t sequence_of(const int64_t *table, int64_t sequences, int64_t task) {
-    int64_t low = 0, high = sequences; /* table[low] <= task < table[high] */
+static int64_t sequence_of(const attn_start *table, int64_t sequences, int64_t task) {
+    int64_t low = 0, high = sequences; /* table[low].tasks <= task < table[high].tasks */
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
-        if (table[middle] <= task) low = middle;
+        if (table[middle].tasks <= task) low = middle;
         else high = middle;
     }
     return low;
 }
 
-static void set_rows(attn_block *b, const attn_plan *plan) {
-    b->rows = b->heads * b->queries;
-    b->width = attn_padded(b->rows, plan->tiles);
+attn_task attn_plan_task(const attn_plan *plan, const attn_start *table, int64_t index) {
+    const int64_t of = sequence_of(table, plan->sequences, index);
+    attn_task task = {.sequence = attn_sequence_at(plan->problem, of)};
+    task.cut = attn_plan_cut(plan, &task.sequence);
+    const attn_cut *const cut = &task.cut;
+    const int64_t within = index - table[of].tasks, place = within / cut->splits;
+    const int64_t part = place % cut->block_parts;
+    task.split = within % cut->splits;
+    task.first_unit = place / cut->block_parts * cut->part_units;
+    task.units = attn_smaller(cut->part_units, cut->units - task.first_unit);
+    /* The last blocks see most keys if causal, so they are taken up first; unless order counts. */
+    task.first_block =
+        (plan->wanted.serial ? part : cut->block_parts - 1 - part) * cut->part_blocks;
+    task.blocks = attn_smaller(cut->part_blocks, cut->blocks - task.first_block);
+    return task;
 }
 
-attn_block attn_plan_block(const attn_plan *plan, const int64_t *table, int64_t task,
-                           bool *last_split) {
-    const int64_t index = sequence_of(table, plan->sequences, task);
-    attn_block b = {.sequence = attn_sequence_at(plan->problem, index)};
-    const attn_cut cut = attn_plan_cut(plan, &b.sequence);
-    const int64_t within = task - table[index];
-    const int64_t split = within % cut.splits, place = within / cut.splits;
-    const int64_t head = place / cut.blocks;
-    const int64_t i =
-        cut.blocks - 1 - place % cut.blocks; /* the last sees most keys if causal: first */
-    const int64_t weights_end = plan->problem->weights.shape[3];
-    b.few = cut.few;
-    if (cut.few) {
-        const int64_t first = i * cut.heads_in_block, left = plan->group - first;
-        b.key_head = head;
-        b.first_head = head * plan->group + first;
-        b.heads = (int)(left < cut.heads_in_block ? left : cut.heads_in_block);
-        b.queries = (int)b.sequence.queries;
-    } else {
-        const int64_t left = b.sequence.queries - i * plan->tiles->block;
-        b.key_head = head / plan->group;
-        b.first_head = head;
-        b.heads = 1;
-        b.first_query = i * plan->tiles->block;
-        b.queries = (int)(left < plan->tiles->block ? left : plan->tiles->block);
+static void set_heads(attn_block *b, const attn_plan *plan, const attn_cut *cut, int64_t unit) {
+    if (!cut->few) {
+        b->first_head = unit;
+        b->key_head = unit / plan->group;
+        b->heads = 1;
+        return;
     }
-    set_rows(&b, plan);
-    *last_split = split == cut.splits - 1;
-    b.keys = (attn_key_range){split * ATTN_KEY_SPLIT, (split + 1) * ATTN_KEY_SPLIT};
-    if (cut.splits == 1) b.keys.first = 0;
-    if (*last_split) b.keys.last = b.sequence.keys;
-    b.columns = (attn_key_range){b.keys.first, *last_split ? weights_end : b.keys.last};
+    b->key_head = unit / cut->units_of_key_head;
+    const int64_t first = unit % cut->units_of_key_head * cut->heads_in_unit;
+    b->first_head = b->key_head * plan->group + first;
+    b->heads = (int)attn_smaller(cut->heads_in_unit, plan->group - first);
+}
+
+/* Whether somebody reads the block's final weights, or makes them of all its scores. */
+static bool must_keep(const attn_plan *plan, const attn_block *b) {
+    const attn_wanted *const want = &plan->wanted;
+    const attn_views *const v = plan->views;
+    const attn_relative *const relative = plan->problem->score.relative;
+    if (!plan->keep_all) return false;
+    if (has(&plan->problem->weights) || plan->weighing == ATTN_WEIGH_ROWS ||
+        (relative && has(&relative->values)))
+        return true;
+    bool chosen = false, read = want->tiles;
+    for (int g = 0; g < b->heads; g++) chosen |= attn_plan_chosen(plan, b->first_head + g) >= 0;
+    read |= b->first_query + b->queries > b->sequence.queries - want->last;
+    for (int64_t i = 0; want->listed && i < v->row_count; i++)
+        read |= v->rows[i] >= b->first_query && v->rows[i] < b->first_query + b->queries;
+    return chosen && read;
+}
+
+attn_block attn_plan_block(const attn_plan *plan, const attn_task *task, int64_t unit,
+                           int64_t block) {
+    const attn_cut *const cut = &task->cut;
+    attn_block b = {.sequence = task->sequence, .few = cut->few};
+    set_heads(&b, plan, cut, unit);
+    b.first_query = block * cut->queries_in_block;
+    b.queries = (int)attn_smaller(cut->queries_in_block, b.sequence.queries - b.first_query);
+    b.rows = b.heads * b.queries;
+    b.width = attn_padded(b.rows, plan->tiles);
+    const bool last = task->split == cut->splits - 1;
+    b.keys = (attn_key_range){task->split * ATTN_KEY_SPLIT, (task->split + 1) * ATTN_KEY_SPLIT};
+    if (last) b.keys.last = b.sequence.keys;
+    b.columns = (attn_key_range){b.keys.first, last ? INT64_MAX : b.keys.last};
+    b.keep = must_keep(plan, &b);
     return b;
 }

@@ -4,18 +4,21 @@
 #include <math.h>
 
 #include "attention/mask.h"
+#include "attention/weigh.h"
+#include "observe/observe.h"
 
 /* ----------------------------------------------------------------------------- rows to fill */
 
-/* Weights of one head's rows, columns first .. last-1, to zero; columns go in int-sized pieces. */
-static void zero_weights(const attn_worker *w, int64_t batch, int64_t head, int64_t query, int rows,
-                         attn_key_range columns) {
-    const attn_tensor *const t = &w->problem->weights;
+/* Columns go in int-sized pieces. */
+void attn_fill_columns(const attn_worker *w, const attn_tensor *t, int64_t batch, int64_t head,
+                       int64_t query, int rows, attn_key_range columns, double value) {
     enum { PIECE = 1 << 20 };
-    for (int64_t c = columns.first; c < columns.last; c += PIECE) {
-        const int64_t left = columns.last - c;
-        w->tiles->zero_rows(attn_at(t, w->tiles->element_size, batch, head, query, c), t->stride[2],
-                            t->stride[3], rows, (int)(left < PIECE ? left : PIECE));
+    const attn_tiles *const tiles = w->tiles;
+    const int64_t end = columns.last < t->shape[3] ? columns.last : t->shape[3];
+    for (int r = 0; r < rows; r++) {
+        for (int64_t c = columns.first; c < end; c += PIECE)
+            tiles->fill(attn_at(t, tiles->element_size, batch, head, query + r, c), t->stride[3],
+                        end - c < PIECE ? end - c : PIECE, value);
     }
 }
 
@@ -32,8 +35,9 @@ static void clear_rows(const attn_worker *w, int64_t batch, int64_t head, int64_
         if (p->lse.data)
             t->fill(attn_at(&p->lse, size, batch, head, i, 0), 1, 1, (double)-INFINITY);
         if (p->weights.data)
-            zero_weights(w, batch, head, i, 1, (attn_key_range){0, p->weights.shape[3]});
+            attn_fill_columns(w, &p->weights, batch, head, i, 1, (attn_key_range){0, INT64_MAX}, 0);
     }
+    attn_clear_view_rows(w, batch, head, query, count);
 }
 
 void attn_clear_padding(const attn_worker *w, const attn_block *b) {
@@ -54,15 +58,24 @@ void attn_clear_unowned(const attn_worker *w) {
     }
 }
 
-/* ------------------------------------------------------------------------------------ weights */
+void attn_fill_other_columns(const attn_worker *w, const attn_block *b, const attn_tensor *t,
+                             int64_t head, double value) {
+    const int64_t query = b->sequence.query_first + b->first_query;
+    const bool none = b->keys.first >= b->keys.last;
+    const attn_key_range before = {b->columns.first, none ? b->columns.last : b->keys.first};
+    const attn_key_range after = {none ? b->columns.last : b->keys.last, b->columns.last};
+    attn_fill_columns(w, t, b->sequence.batch, head, query, b->queries, before, value);
+    attn_fill_columns(w, t, b->sequence.batch, head, query, b->queries, after, value);
+}
 
-/* Out of a tile, or the output: rows of head g to where they belong, each times its factor. */
-static void store_head(const attn_worker *w, const attn_block *b, int g, const attn_tensor *t,
-                       int64_t column, int columns, const void *from, int64_t column_stride,
-                       int64_t row_stride, const void *factors) {
+/* ------------------------------------------------------------------------------------- output */
+
+void attn_store_head(const attn_worker *w, const attn_block *b, int g, const attn_tensor *t,
+                     int64_t head, int64_t column, int columns, const void *from,
+                     int64_t column_stride, int64_t row_stride, const void *factors) {
     const attn_tiles *const tiles = w->tiles;
     const int64_t row = (int64_t)g * b->queries;
-    void *const to = attn_at(t, tiles->element_size, b->sequence.batch, b->first_head + g,
+    void *const to = attn_at(t, tiles->element_size, b->sequence.batch, head,
                              b->sequence.query_first + b->first_query, column);
     const char *const source = (const char *)from + row * row_stride * tiles->element_size;
     const char *const factor = (const char *)factors + row * tiles->element_size;
@@ -74,116 +87,83 @@ static void store_head(const attn_worker *w, const attn_block *b, int g, const a
                                 columns, factor);
 }
 
-/* Weights of one tile, from its own maximum to the block's, times `by` (NULL: one), to their
- * place. */
-static void store_weights(attn_worker *w, const attn_block *b, const attn_tile *tile,
-                          const void *by) {
-    const int64_t first = b->sequence.query_first + b->first_query;
-    if (!w->space.kept_any[attn_kept_index(b, tile)]) {
-        for (int g = 0; g < b->heads; g++)
-            zero_weights(w, b->sequence.batch, b->first_head + g, first, b->queries,
-                         (attn_key_range){tile->k, tile->k + tile->count});
-        return;
-    }
-    w->tiles->rescale(w->space.factor, attn_kept_maximum(w, b, tile), w->space.total.maximum, by,
-                      b->width);
-    for (int g = 0; g < b->heads; g++)
-        store_head(w, b, g, &w->problem->weights, tile->k, tile->count,
-                   attn_kept_weights(w, b, tile), tile->key_stride, tile->row_stride,
-                   w->space.factor);
-}
-
-static void store_final_weights(attn_worker *w, const attn_block *b, const attn_tile *tile) {
-    store_weights(w, b, tile, w->space.inverse);
-}
-
-static void store_relative_weights(attn_worker *w, const attn_block *b, const attn_tile *tile) {
-    store_weights(w, b, tile, NULL);
-}
-
-/* The columns that no key of the block stands in. */
-static void zero_other_weights(const attn_worker *w, const attn_block *b) {
-    const int64_t query = b->sequence.query_first + b->first_query;
-    const bool none = b->keys.first >= b->keys.last;
-    const attn_key_range before = {b->columns.first, none ? b->columns.last : b->keys.first};
-    const attn_key_range after = {none ? b->columns.last : b->keys.last, b->columns.last};
-    for (int g = 0; g < b->heads; g++) {
-        zero_weights(w, b->sequence.batch, b->first_head + g, query, b->queries, before);
-        zero_weights(w, b->sequence.batch, b->first_head + g, query, b->queries, after);
-    }
-}
-
-/* In a row whose sum is NaN, 0 * NaN has spoilt the masked entries: they are 0 by definition. */
-static void zero_hidden_weights(attn_worker *w, const attn_block *b, const attn_tile *tile) {
-    const attn_tensor *const t = &w->problem->weights;
-    const int size = w->tiles->element_size;
-    const int64_t query = b->sequence.query_first + b->first_query;
-    attn_hidden_tile(w->problem, w->tiles, b, &w->space, tile);
-    for (int g = 0; g < b->heads; g++)
-        w->tiles->zero_masked(
-            attn_at(t, size, b->sequence.batch, b->first_head + g, query, tile->k), t->stride[2],
-            t->stride[3], attn_offset(w->space.hidden, g * b->queries * tile->row_stride, w->tiles),
-            tile->key_stride, tile->row_stride, b->queries, tile->count);
-}
-
 bool attn_store_output(attn_worker *w, const attn_block *b) {
     const attn_problem *const p = w->problem;
     const attn_tiles *const t = w->tiles;
     attn_workspace *const s = &w->space;
     const int64_t first = b->sequence.query_first + b->first_query;
     const int d = w->plan->d_value;
-    const bool nan = t->finish(s->inverse, p->lse.data ? s->lse : NULL, s->total.maximum,
-                               s->total.sum, b->rows, b->width);
+    const bool nan = attn_weigh_finish(w, b, p->lse.data != NULL);
     for (int g = 0; g < b->heads; g++) {
+        const int64_t head = b->first_head + g;
         if (p->lse.data)
-            t->load_rows(
-                attn_at(&p->lse, t->element_size, b->sequence.batch, b->first_head + g, first, 0),
-                p->lse.stride[2], attn_offset(s->lse, (int64_t)g * b->queries, t), 1, 1, b->queries,
-                1, 1.0);
+            t->load_rows(attn_at(&p->lse, t->element_size, b->sequence.batch, head, first, 0),
+                         p->lse.stride[2], attn_offset(s->lse, (int64_t)g * b->queries, t), 1, 1,
+                         b->queries, 1, 1.0);
         if (p->output.data)
-            store_head(w, b, g, &p->output, 0, d, s->total.output, b->width, attn_padded(d, t),
-                       s->inverse);
+            attn_store_head(w, b, g, &p->output, head, 0, d, s->total.output, b->width,
+                            attn_padded(d, t), s->inverse);
     }
     return nan;
 }
 
-/* From the part's maximum to the row's, and divided by the row's sum. */
-static void rescale_part(attn_worker *w, const attn_block *b, const void *part_maximum) {
+/* ------------------------------------------------------------------------------------ weights */
+
+bool attn_is_nan_row(const attn_worker *w, int r) {
+    return w->plan->weighing != ATTN_WEIGH_EACH &&
+           isnan(attn_read(w->tiles, attn_offset(w->space.total.sum, r, w->tiles)));
+}
+
+static void settle_tile(attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    const attn_tiles *const t = w->tiles;
+    if (!*attn_kept_any(w, b, tile)) return;
+    attn_hidden_tile(w, b, tile);
+    for (int r = 0; r < b->rows; r++) {
+        if (!attn_is_nan_row(w, r)) continue;
+        void *const row = attn_offset(attn_kept_weights(w, b, tile), r * tile->row_stride, t);
+        t->fill(row, tile->key_stride, tile->count, (double)NAN);
+        t->zero_masked(row, 0, tile->key_stride,
+                       attn_offset(w->space.hidden, r * tile->row_stride, t), tile->key_stride, 0,
+                       1, tile->count);
+        t->fill(attn_offset(attn_kept_maximum(w, b, tile), r, t), 1, 1, 0);
+    }
+}
+
+void attn_settle_nan(attn_worker *w, const attn_block *b) {
+    attn_for_each_tile(w, b, b->keys, settle_tile);
+    for (int r = 0; r < b->rows; r++) {
+        if (!attn_is_nan_row(w, r)) continue;
+        w->tiles->fill(attn_offset(w->space.total.maximum, r, w->tiles), 1, 1, 0);
+        w->tiles->fill(attn_offset(w->space.inverse, r, w->tiles), 1, 1, 1);
+    }
+}
+
+void attn_final_factor(attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    const attn_tiles *const t = w->tiles;
+    t->rescale(w->space.factor, attn_kept_maximum(w, b, tile), w->space.total.maximum,
+               w->space.inverse, b->width);
+    t->fill(attn_offset(w->space.factor, b->rows, t), 1, b->width - b->rows, 0);
+}
+
+static void store_weights(attn_worker *w, const attn_block *b, const attn_tile *tile) {
     const attn_tensor *const t = &w->problem->weights;
-    const attn_tiles *const tiles = w->tiles;
     const int64_t first = b->sequence.query_first + b->first_query;
-    const int64_t last = b->columns.last < b->sequence.keys ? b->columns.last : b->sequence.keys;
-    tiles->rescale(w->space.factor, part_maximum, w->space.total.maximum, w->space.inverse,
-                   b->width);
+    if (!*attn_kept_any(w, b, tile)) {
+        for (int g = 0; g < b->heads; g++)
+            attn_fill_columns(w, t, b->sequence.batch, b->first_head + g, first, b->queries,
+                              (attn_key_range){tile->k, tile->k + tile->count}, 0);
+        return;
+    }
+    attn_final_factor(w, b, tile);
     for (int g = 0; g < b->heads; g++)
-        tiles->scale_rows(attn_at(t, tiles->element_size, b->sequence.batch, b->first_head + g,
-                                  first, b->columns.first),
-                          t->stride[2], t->stride[3], b->queries, (int)(last - b->columns.first),
-                          attn_offset(w->space.factor, (int64_t)g * b->queries, tiles));
+        attn_store_head(w, b, g, t, b->first_head + g, tile->k, tile->count,
+                        attn_kept_weights(w, b, tile), tile->key_stride, tile->row_stride,
+                        w->space.factor);
 }
 
-/* ---------------------------------------------------------------------------------- the whole */
-
-void attn_store_results(attn_worker *w, const attn_block *b) {
-    const bool nan = attn_store_output(w, b);
+void attn_store_weights(attn_worker *w, const attn_block *b) {
     if (!w->problem->weights.data) return;
-    zero_other_weights(w, b);
-    attn_for_each_tile(w, b, b->keys, store_final_weights);
-    if (nan) attn_for_each_tile(w, b, b->keys, zero_hidden_weights);
-}
-
-void attn_store_partial_weights(attn_worker *w, const attn_block *b) {
-    if (!w->problem->weights.data) return;
-    zero_other_weights(w, b);
-    attn_for_each_tile(w, b, b->keys, store_relative_weights);
-}
-
-void attn_finish_partial_weights(attn_worker *w, attn_block *part, const void *part_maximum,
-                                 bool nan) {
-    if (!w->problem->weights.data) return;
-    rescale_part(w, part, part_maximum);
-    if (!nan) return;
-    attn_mask_begin(w->problem, w->tiles, part, &w->space);
-    zero_other_weights(w, part);
-    attn_for_each_tile(w, part, part->keys, zero_hidden_weights);
+    for (int g = 0; g < b->heads; g++)
+        attn_fill_other_columns(w, b, &w->problem->weights, b->first_head + g, 0);
+    attn_for_each_tile(w, b, b->keys, store_weights);
 }

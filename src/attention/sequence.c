@@ -25,14 +25,6 @@ attn_sequence attn_sequence_at(const attn_problem *p, int64_t index) {
     return s;
 }
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 attn_key_range attn_visible_keys(const attn_problem *p, const attn_sequence *s, int64_t query) {
     const attn_mask *const m = &p->mask;
     /* Sizes are below 2^56 and offsets below 2^41, so limits beyond this one are no limits, and
@@ -40,10 +32,10 @@ attn_key_range attn_visible_keys(const attn_problem *p, const attn_sequence *s, 
     const int64_t unlimited = (int64_t)1 << 60;
     const int64_t position = s->position + query;
     attn_key_range r = {0, s->keys};
-    if (m->causal) r.last = smaller(r.last, larger(position + 1, s->prefix));
+    if (m->causal) r.last = attn_smaller(r.last, attn_larger(position + 1, s->prefix));
     if (m->window.enabled && m->window.left >= 0)
-        r.first = larger(r.first, position - smaller(m->window.left, unlimited));
+        r.first = attn_larger(r.first, position - attn_smaller(m->window.left, unlimited));
     if (m->window.enabled && m->window.right >= 0)
-        r.last = smaller(r.last, position + smaller(m->window.right, unlimited) + 1);
+        r.last = attn_smaller(r.last, position + attn_smaller(m->window.right, unlimited) + 1);
     return r;
 }

@@ -22,6 +22,14 @@ typedef struct {
     int64_t first, last;
 } attn_key_range;
 
+static inline int64_t attn_smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline int64_t attn_larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
 int64_t attn_sequence_count(const attn_problem *problem);
 attn_sequence attn_sequence_at(const attn_problem *problem, int64_t index);
 attn_key_range attn_visible_keys(const attn_problem *problem, const attn_sequence *sequence,

@@ -22,6 +22,9 @@
 #define VEC_FMA_f64(a, b, c) _mm256_fmadd_pd(a, b, c)
 #define VEC_MAX_f32(a, b) _mm256_max_ps(a, b)
 #define VEC_MAX_f64(a, b) _mm256_max_pd(a, b)
+#define VEC_ANY_HERE(mask) (_mm256_movemask_epi8((__m256i)(mask)) != 0)
+#define VEC_ANY_NOT_LE_f32(a, b) (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ)) != 0)
+#define VEC_ANY_NOT_LE_f64(a, b) (_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_NLE_UQ)) != 0)
 #define SCALAR_FMA
 
 /* The first `count` lanes are those whose index is below it. */

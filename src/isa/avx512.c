@@ -25,6 +25,9 @@
 #define VEC_MAX_f64(a, b) _mm512_max_pd(a, b)
 #define VEC_LOAD_PART_f32(p, count) _mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), p)
 #define VEC_LOAD_PART_f64(p, count) _mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), p)
+#define VEC_ANY_HERE(mask) (_mm512_test_epi32_mask((__m512i)(mask), (__m512i)(mask)) != 0)
+#define VEC_ANY_NOT_LE_f32(a, b) (_mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ) != 0)
+#define VEC_ANY_NOT_LE_f64(a, b) (_mm512_cmp_pd_mask(a, b, _CMP_NLE_UQ) != 0)
 #define SCALAR_FMA
 
 #include "tiles/instantiate.h"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tiles/table.h"
+#include "tiles/threefry.h"
 
 #define JOIN2_(a, b) a##b
 #define JOIN2(a, b) JOIN2_(a, b)
@@ -36,6 +37,12 @@
 /* Vectors of features that a tile of few queries sums at once: enough to cover the latency of an
  * addition (4 cycles, one or two a cycle). */
 enum { MAX_FEW_VECS = 8 };
+
+/* 2 log2(e) to more digits than a double has. */
+#define TWICE_LOG2_E 2.885390081777926814719849362004L
+
+/* Keys in a register tile of additive scores: enough divisions at a time to hide their latency. */
+enum { MAX_ADDITIVE_ROWS = 4 };
 
 /* How far ahead few queries ask for keys and values: they are read once, so memory sets the pace. */
 enum { KEYS_AHEAD = 32, VALUES_AHEAD = 16 };

@@ -1,4 +1,4 @@
-/* exp.h: exp2 and tanh on vectors, within 2 units in the last place (docs/NUMERICS.md).
+/* exp.h: exp2, tanh and log2 on vectors, within 2 units in the last place (docs/NUMERICS.md).
  *
  * The polynomials are minimax (Remez) fits in relative error, constant term held at 1 for exp2, so
  * that exp2(0) is exactly 1: an online softmax whose maximum did not move then scales by exactly
@@ -17,6 +17,10 @@ static const REAL NAME(exp2_terms)[] = {0.69314720285498252926f,   0.24022647913
 static const REAL NAME(tanh_terms)[] = {-0.33333281942013948331f, 0.13331442198199906084f,
                                         -0.053739715087470557332f, 0.020639087249324580498f,
                                         -0.0057049869979789471198f};
+/* (log2((1 + s)/(1 - s))/s - 2/ln 2)/s^2 in s^2, for (1 + s)/(1 - s) in [1/sqrt 2, sqrt 2]; error of
+ * log2: 8.1e-10 */
+static const REAL NAME(log2_terms)[] = {0.96179827677907614689f, 0.57675400967148590401f,
+                                        0.4309579377561474466f};
 #else
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
@@ -33,6 +37,10 @@ static const REAL NAME(tanh_terms)[] = {
     0.021869488468715129852,    -0.0088632343125726140732,   0.0035921139998084127563,
     -0.0014557259476164646862,  0.00058945179706565681835,   -0.00023701172511947734034,
     0.000091558403332745975229, -0.000030187212409755393102, 6.0424649316085909059e-6};
+/* error 8.2e-21 */
+static const REAL NAME(log2_terms)[] = {
+    0.96179669392597552286, 0.57707801635567542324, 0.4121985830773554877, 0.32059890409741880533,
+    0.26230757613414511337, 0.22198878366420190506, 0.1911590627352307393, 0.191173827014874758};
 #endif
 
 /* Horner's rule; called with constant terms and count, so that it unrolls. */
@@ -56,6 +64,13 @@ INLINE vec NAME(exp2)(vec x) {
     return NAME(fma)(r, terms, NAME(splat)(1)) * power;
 }
 
+/* tanh for |x| <= ATTN_NEAR_ZERO: an odd polynomial. */
+INLINE vec NAME(tanh_near)(vec x) {
+    const int count = (int)(sizeof NAME(tanh_terms) / sizeof(REAL));
+    const vec square = x * x;
+    return NAME(fma)(x * square, NAME(polynomial)(square, NAME(tanh_terms), count), x);
+}
+
 /* tanh: an odd polynomial near 0, where (1 - t)/(1 + t) would cancel; t = e^(-2|x|) elsewhere. */
 INLINE vec NAME(tanh)(vec x) {
     const vec one = NAME(splat)(1), a = NAME(abs)(x), square = x * x;
@@ -63,10 +78,24 @@ INLINE vec NAME(tanh)(vec x) {
     const vec near = NAME(fma)(a * square, NAME(polynomial)(square, NAME(tanh_terms), count), a);
     const vec t = NAME(exp2)(a * NAME(splat)((REAL)(-2 * ATTN_LOG2_E)));
     const vec far = (one - t) / (one + t);
-    const vec positive = NAME(select)(VEC_MASK(a < NAME(splat)((REAL)0.625)), near, far);
+    const vec positive = NAME(select)(VEC_MASK(a < NAME(splat)((REAL)ATTN_NEAR_ZERO)), near, far);
     return NAME(from_bits)(NAME(bits)(positive) | (NAME(bits)(x) & NAME(splat_int)(INT_SIGN_BIT)));
 }
 
-#undef MANTISSA_BITS
-#undef EXPONENT_BIAS
-#undef ROUND_TO_INTEGER
+/* log2(x) for x > 0: x = 2^n m with m in [1/sqrt 2, sqrt 2), and m = (1 + s)/(1 - s). Something finite
+ * for 0 and subnormal numbers, which callers multiply by 0 or by so little; NaN below 0. */
+INLINE vec NAME(log2)(vec x) {
+    const vec root_half = NAME(splat)((REAL)0.70710678118654752440), one = NAME(splat)(1);
+    const ivec size = NAME(bits)(NAME(abs)(x)), above = size - NAME(bits)(root_half);
+    const ivec n = above >> MANTISSA_BITS,
+               mantissa = NAME(splat_int)(((INT)1 << MANTISSA_BITS) - 1);
+    const vec m = NAME(from_bits)(size - (above & ~mantissa)); /* by 2^n */
+    const vec magic = NAME(splat)(ROUND_TO_INTEGER);
+    const vec whole = NAME(from_bits)(NAME(bits)(magic) + n) - magic;
+    const vec s = (m - one) / (m + one), square = s * s;
+    const int count = (int)(sizeof NAME(log2_terms) / sizeof(REAL));
+    const vec terms = NAME(fma)(square, NAME(polynomial)(square, NAME(log2_terms), count),
+                                NAME(splat)((REAL)(2 * ATTN_LOG2_E)));
+    const vec sum = NAME(fma)(s, terms, whole);
+    return NAME(select)(VEC_MASK(x >= NAME(splat)(0)), sum, NAME(splat)((REAL)NAN));
+}

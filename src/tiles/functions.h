@@ -29,8 +29,14 @@
 
 #if REAL_BITS == 32
 #define REAL_LOWEST (-FLT_MAX)
+#define REAL_EPSILON FLT_EPSILON
+#define REAL_MIN FLT_MIN
+#define REAL_SQRT sqrtf
 #else
 #define REAL_LOWEST (-DBL_MAX)
+#define REAL_EPSILON DBL_EPSILON
+#define REAL_MIN DBL_MIN
+#define REAL_SQRT sqrt
 #endif
 
 /* Queries whose few sums of 4 vectors each fill half the registers, or three quarters of 16. */
@@ -41,10 +47,16 @@
 
 #include "tiles/exp.h"
 #include "tiles/transpose.h"
+#include "tiles/across.h"
 #include "tiles/score.h"
 #include "tiles/modify.h"
+#include "tiles/additive.h"
+#include "tiles/random.h"
 #include "tiles/weigh.h"
+#include "tiles/elementwise.h"
+#include "tiles/sparse.h"
 #include "tiles/aggregate.h"
+#include "tiles/views.h"
 
 enum { NAME(TILE_BLOCK) = 256 / sizeof(REAL) };
 
@@ -61,14 +73,42 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
     .fill = NAME(fill),
     .score = NAME(score),
     .score_few = NAME(score_few),
+    .score_distance = NAME(score_distance),
+    .score_distance_few = NAME(score_distance_few),
+    .score_additive = NAME(score_additive),
+    .score_additive_few = NAME(score_additive_few),
+    .score_tanh = NAME(score_tanh),
+    .score_tanh_few = NAME(score_tanh_few),
+    .exp_twice = NAME(exp_twice),
+    .column_ranges = NAME(column_ranges),
+    .normalize_rows = NAME(normalize_rows),
+    .multiply = NAME(multiply),
     .softcap = NAME(softcap),
     .add_bias = NAME(add_bias),
     .add_alibi = NAME(add_alibi),
+    .add_relative = NAME(add_relative),
+    .sum_relative = NAME(sum_relative),
+    .uniform = NAME(uniform),
+    .drop = NAME(drop),
+    .add_gumbel = NAME(add_gumbel),
+    .multiply_gaussian = NAME(multiply_gaussian),
     .mask_range = NAME(mask_range),
     .mask_documents = NAME(mask_documents),
     .load_allowed = NAME(load_allowed),
     .weigh = NAME(weigh),
     .weigh_few = NAME(weigh_few),
+    .entropies = NAME(entropies),
+    .weigh_each = NAME(weigh_each),
+    .maxima = NAME(maxima),
+    .maxima_few = NAME(maxima_few),
+    .begin_threshold = NAME(begin_threshold),
+    .any_above = NAME(any_row_above),
+    .power_sums = NAME(power_sums),
+    .power_sums_few = NAME(power_sums_few),
+    .move_threshold = NAME(move_threshold),
+    .power_weights = NAME(power_weights),
+    .power_weights_few = NAME(power_weights_few),
+    .hardmax = NAME(hardmax),
     .aggregate = NAME(aggregate),
     .aggregate_few = NAME(aggregate_few),
     .aggregate_visible = NAME(aggregate_visible),
@@ -78,11 +118,31 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
     .rescale = NAME(rescale),
     .finish = NAME(finish),
     .zero_masked = NAME(zero_masked),
+    .begin_top = NAME(begin_top),
+    .top = NAME(top),
+    .top_few = NAME(top_few),
+    .top_key = NAME(top_key),
+    .received_maxima = NAME(received_maxima),
+    .received_maxima_few = NAME(received_maxima_few),
+    .accumulate = NAME(accumulate),
+    .accumulate_maxima = NAME(accumulate_maxima),
+    .add_block_sums = NAME(add_block_sums),
+    .add_distances = NAME(add_distances),
+    .add_distances_few = NAME(add_distances_few),
+    .add_entropies = NAME(add_entropies),
+    .add_entropies_few = NAME(add_entropies_few),
+    .narrow = NAME(narrow),
 };
 
 #undef NAME
 #undef INT_SIGN_BIT
 #undef REAL_LOWEST
+#undef REAL_EPSILON
+#undef REAL_MIN
+#undef REAL_SQRT
+#undef MANTISSA_BITS
+#undef EXPONENT_BIAS
+#undef ROUND_TO_INTEGER
 #undef FOR_EACH_PANEL
 #undef REAL
 #undef REAL_BITS
@@ -90,6 +150,8 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
 #undef VEC_BYTES
 #undef VEC_FMA
 #undef VEC_MAX
+#undef VEC_ANY
+#undef VEC_ANY_NOT_LE
 #undef VEC_LOAD_PART
 #undef VEC_IS_SCALAR
 #undef VEC_MASK

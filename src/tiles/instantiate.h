@@ -7,6 +7,8 @@
  *     MAX_TILE_ROWS            the tallest register tile
  *     TILE_ROWS(vecs)          its height for so many vectors: a divisor of ATTN_KEY_BLOCK, such that
  *                              rows*vecs sums, vecs operands and a broadcast fit the registers
+ *     VEC_ANY_HERE(mask)       optional: whether any lane of an integer vector is not 0
+ *     VEC_ANY_NOT_LE_f32, f64(a, b)    optional: whether a <= b fails in any lane
  *     VEC_FMA_f32 … f64, VEC_MAX_f32 … f64, VEC_LOAD_PART_f32 … f64    optional, see vec.h
  *     SCALAR_FMA               defined where fma() and fmaf() are one instruction
  * / */
@@ -24,6 +26,12 @@
 #endif
 #ifdef VEC_MAX_f32
 #define VEC_MAX VEC_MAX_f32
+#endif
+#ifdef VEC_ANY_HERE
+#define VEC_ANY VEC_ANY_HERE
+#endif
+#ifdef VEC_ANY_NOT_LE_f32
+#define VEC_ANY_NOT_LE VEC_ANY_NOT_LE_f32
 #endif
 #ifdef VEC_LOAD_PART_f32
 #define VEC_LOAD_PART VEC_LOAD_PART_f32
@@ -43,6 +51,12 @@
 #endif
 #ifdef VEC_MAX_f64
 #define VEC_MAX VEC_MAX_f64
+#endif
+#ifdef VEC_ANY_HERE
+#define VEC_ANY VEC_ANY_HERE
+#endif
+#ifdef VEC_ANY_NOT_LE_f64
+#define VEC_ANY_NOT_LE VEC_ANY_NOT_LE_f64
 #endif
 #ifdef VEC_LOAD_PART_f64
 #define VEC_LOAD_PART VEC_LOAD_PART_f64

@@ -1,28 +1,37 @@
-/* modify.h: what happens to scores between SCORE and WEIGH: soft cap, bias, ALiBi, masks. */
+/* modify.h: what happens to scores between SCORE and WEIGH: factor, soft cap, bias, terms of the
+ * relative position, masks. */
 
 /* Runs `body` for each vector of a tile: row k, first query q, and the vector's place `at`. */
 #define FOR_EACH_VECTOR(keys, width) \
     for (int k = 0; k < (keys); k++) \
         for (int q = 0; q < (width); q += LANES)
 
-static void NAME(softcap)(void *scores, int keys, int width, double cap) {
+static void NAME(multiply)(void *scores, int keys, int width, double factor) {
     REAL *const s = scores;
-    const vec c = NAME(splat)((REAL)cap);
+    const vec by = NAME(splat)((REAL)factor);
     FOR_EACH_VECTOR(keys, width) {
         REAL *const at = s + k * (int64_t)width + q;
-        NAME(store)(at, c * NAME(tanh)(NAME(load)(at)));
+        NAME(store)(at, NAME(load)(at) * by);
+    }
+}
+
+static void NAME(softcap)(void *scores, int keys, int width, double cap) {
+    REAL *const s = scores;
+    const vec c = NAME(splat)((REAL)cap), inverse = NAME(splat)((REAL)(1 / cap));
+    FOR_EACH_VECTOR(keys, width) {
+        REAL *const at = s + k * (int64_t)width + q;
+        NAME(store)(at, c * NAME(tanh)(NAME(load)(at) * inverse));
     }
 }
 
 static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
     REAL *const s = scores;
     const REAL *const b = bias;
-    const vec log2_e = NAME(splat)((REAL)ATTN_LOG2_E);
     const vec masked = NAME(splat)((REAL)-INFINITY), lowest = NAME(splat)(REAL_LOWEST);
     FOR_EACH_VECTOR(keys, width) {
         const int64_t at = k * (int64_t)width + q;
         const vec added = NAME(load)(b + at), score = NAME(load)(s + at);
-        const vec sum = NAME(max)(lowest, NAME(fma)(added, log2_e, score));
+        const vec sum = NAME(max)(lowest, added + score);
         const ivec hidden = VEC_MASK(added == masked) | VEC_MASK(score == masked);
         NAME(store)(s + at, NAME(select)(hidden, masked, sum));
     }
@@ -37,6 +46,32 @@ static void NAME(add_alibi)(void *scores, int keys, int width, const void *slope
             NAME(abs)(NAME(load)((const REAL *)position + q) - NAME(splat)((REAL)k));
         const vec slopes = NAME(load)((const REAL *)slope + q);
         NAME(store)(at, NAME(fma)(-slopes, distance, NAME(load)(at)));
+    }
+}
+
+/* Entries differ along the diagonals of a tile, so lanes would have to be gathered: element by
+ * element. */
+static void NAME(add_relative)(void *scores, int64_t key_stride, int64_t row_stride, int keys,
+                               int rows, const void *terms, int64_t term_key_stride,
+                               int64_t term_row_stride, int64_t entry_stride,
+                               const int32_t *entry) {
+    for (int k = 0; k < keys; k++) {
+        for (int r = 0; r < rows; r++)
+            ((REAL *)scores)[k * key_stride + r * row_stride] +=
+                ((const REAL *)terms)[k * term_key_stride + r * term_row_stride +
+                                      entry[k - r] * entry_stride];
+    }
+}
+
+static void NAME(sum_relative)(void *sums, int64_t entry_stride, int64_t sum_row_stride,
+                               const void *weights, int64_t key_stride, int64_t row_stride,
+                               const void *factor, int keys, int rows, const int32_t *entry) {
+    for (int k = 0; k < keys; k++) {
+        for (int r = 0; r < rows; r++) {
+            REAL *const sum = (REAL *)sums + entry[k - r] * entry_stride + r * sum_row_stride;
+            *sum = NAME(fma_one)(((const REAL *)weights)[k * key_stride + r * row_stride],
+                                 ((const REAL *)factor)[r], *sum);
+        }
     }
 }
 

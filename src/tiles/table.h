@@ -24,7 +24,41 @@
 #define ATTN_LOG2_E 1.44269504088896340736
 #define ATTN_LN_2 0.69314718055994530942
 
+/* Up to here a polynomial is tanh. */
+#define ATTN_NEAR_ZERO 0.625
+
 enum { ATTN_SOME_OPEN = 1, ATTN_SOME_SHUT = 2 };
+
+/* The running result of an online softmax: per row the maximum score m, the sum of exp2(score - m),
+ * the moment sum of exp2(score - m) (score - m), or NULL where nobody asks for it, and the output, not
+ * yet divided by the sum, as [feature][row], or [row][feature] in tiles of few. */
+typedef struct {
+    void *maximum, *sum, *moment, *output;
+} attn_partial;
+
+/* Weights that are a function of their own score. */
+typedef enum {
+    ATTN_WEIGH_SIGMOID,
+    ATTN_WEIGH_RELU,
+    ATTN_WEIGH_RELU_SQUARED,
+    ATTN_WEIGH_LINEAR
+} attn_elementwise;
+
+/* Weights that are max(factor*score - base - threshold, 0) to a power: 1, 2, or any exponent. */
+typedef enum { ATTN_POWER_ONE, ATTN_POWER_TWO, ATTN_POWER_ANY } attn_power;
+
+typedef struct {
+    attn_power power;
+    double exponent, factor;
+    void *base, *threshold, *step, *value, *slope; /* [row] */
+} attn_rows_of_threshold;
+
+/* Where the noise of a tile's element (line, lane) comes from. */
+typedef struct {
+    uint32_t key[2];
+    uint32_t first_line, first_lane;
+    bool lanes_are_keys, second_word;
+} attn_noise;
 
 typedef struct attn_tiles {
     int element_size;
@@ -65,15 +99,73 @@ typedef struct attn_tiles {
     void (*score_few)(void *scores, const void *query, int64_t query_stride, const void *key,
                       int64_t key_stride, int keys, int d, int rows, int width);
 
-    /* scores = cap * tanh(scores). */
+    /* The same with the sum of (key - query)^2. */
+    void (*score_distance)(void *scores, const void *query, const void *key, int64_t key_stride,
+                           int keys, int d, int width);
+    void (*score_distance_few)(void *scores, const void *query, int64_t query_stride,
+                               const void *key, int64_t key_stride, int keys, int d, int rows,
+                               int width);
+
+    /* scores[k][q] = first + factor * sum over f of 1 / (inverse_weight[f] + key[k][f]*query[f][q]),
+     * `group` features (4, 2 or 1, of which d is a multiple) to a division; in few, so many vectors of
+     * features, d being a multiple of the lanes. See additive.h. */
+    void (*score_additive)(void *scores, const void *query, const void *key, int64_t key_stride,
+                           const void *inverse_weight, int group, int keys, int d, int width,
+                           double first, double factor);
+    void (*score_additive_few)(void *scores, const void *query, int64_t query_stride,
+                               const void *key, int64_t key_stride, const void *inverse_weight,
+                               int group, int keys, int d, int rows, int width, double first,
+                               double factor);
+
+    /* scores[k][q] = sum over f of weight[f] * tanh(key[k][f] + query[f][q]); near: no sum is beyond
+     * ATTN_NEAR_ZERO. In few, d is a multiple of the lanes. */
+    void (*score_tanh)(void *scores, const void *query, const void *key, int64_t key_stride,
+                       const void *weight, bool near, int keys, int d, int width);
+    void (*score_tanh_few)(void *scores, const void *query, int64_t query_stride, const void *key,
+                           int64_t key_stride, const void *weight, int keys, int d, int rows,
+                           int width);
+
+    /* target = exp(2 source), times column_factor[c] or row_factor[r] if not NULL; rows `stride` apart
+     * with room for whole vectors, |source| at most 43 (f32) or 354 (f64). In place or not. */
+    void (*exp_twice)(void *target, const void *source, int64_t stride, int rows, int columns,
+                      const void *column_factor, const void *row_factor);
+    /* lowest[c], highest[c] = of source[r*row_stride + c*column_stride] over all r. */
+    void (*column_ranges)(void *lowest, void *highest, const void *source, int64_t row_stride,
+                          int64_t column_stride, int rows, int columns);
+    /* target[r*target_stride + c] = source[r*row_stride + c*column_stride] / the row's norm. */
+    void (*normalize_rows)(void *target, int64_t target_stride, const void *source,
+                           int64_t row_stride, int64_t column_stride, int rows, int columns);
+
+    /* scores *= factor; scores = cap * tanh(scores / cap). */
+    void (*multiply)(void *scores, int keys, int width, double factor);
     void (*softcap)(void *scores, int keys, int width, double cap);
 
-    /* scores += log2(e) * bias, element by element. A bias of -infinity makes -infinity of
-     * anything; a finite one never does (it stops at the lowest finite number). */
+    /* scores += bias, element by element. A bias of -infinity makes -infinity of anything; a finite
+     * one never does (it stops at the lowest finite number). */
     void (*add_bias)(void *scores, const void *bias, int keys, int width);
 
     /* scores[k][q] -= slope[q] * |position[q] - k|. */
     void (*add_alibi)(void *scores, int keys, int width, const void *slope, const void *position);
+
+    /* scores[k*key_stride + r*row_stride] += terms[k*term_key_stride + r*term_row_stride +
+     * entry[k - r]*entry_stride]; and the reverse, sums[entry[k - r]*entry_stride + r*sum_row_stride]
+     * += weights[...] * factor[r]. */
+    void (*add_relative)(void *scores, int64_t key_stride, int64_t row_stride, int keys, int rows,
+                         const void *terms, int64_t term_key_stride, int64_t term_row_stride,
+                         int64_t entry_stride, const int32_t *entry);
+    void (*sum_relative)(void *sums, int64_t entry_stride, int64_t sum_row_stride,
+                         const void *weights, int64_t key_stride, int64_t row_stride,
+                         const void *factor, int keys, int rows, const int32_t *entry);
+
+    /* Noise: target[line][lane] within 0 and 1, for each pair its own; weights below `chance` of it to
+     * 0 and the others times 1/(1 - chance); scores plus -log(-log(uniform)). */
+    void (*uniform)(void *target, int lines, int width, const attn_noise *noise);
+    void (*drop)(void *weights, const void *uniform, int lines, int width, double chance);
+    void (*add_gumbel)(void *scores, const void *uniform, int lines, int width);
+
+    /* weights[k][q] *= exp2(-sharpness * (position[q] - k)^2). */
+    void (*multiply_gaussian)(void *weights, int keys, int width, const void *position,
+                              double sharpness);
 
     /* -infinity where not first[q] <= k < last[q]; and where the ids differ. */
     void (*mask_range)(void *scores, int keys, int width, const int32_t *first,
@@ -88,12 +180,37 @@ typedef struct attn_tiles {
 
     /* WEIGH, online: raises maximum[q] to the tile's highest factor*score, makes weights
      * exp2(factor*score - maximum) of the scores in place, and sets shrink[q] = exp2(old maximum -
-     * new), sum[q] = sum[q]*shrink + the tile's. factor > 0; it joins here, in a fused
-     * multiply-add, because a factor inside the query would be one more rounding of every score. */
+     * new), sum[q] = sum[q]*shrink + the tile's, and likewise moment[q] unless it is NULL. factor > 0;
+     * it joins here, in a fused multiply-add, because a factor inside the query would be one more
+     * rounding of every score. In few, lanes beyond the keys are -infinity. */
     void (*weigh)(void *scores, int keys, int width, double factor, void *maximum, void *sum,
-                  void *shrink);
-    void (*weigh_few)(void *scores, int keys, int rows, int width, double factor, void *maximum,
-                      void *sum, void *shrink);
+                  void *moment, void *shrink);
+    void (*weigh_few)(void *scores, int rows, int width, double factor, void *maximum, void *sum,
+                      void *moment, void *shrink);
+    /* entropy[q] of a final total; the sink[q], in base 2, has no weight. */
+    void (*entropies)(void *entropy, const attn_partial *total, const void *sink, int rows);
+
+    /* WEIGH, element by element: weights of factor*score + bias. */
+    void (*weigh_each)(void *scores, int keys, int width, attn_elementwise kind, double factor,
+                       double bias);
+
+    /* WEIGH by a threshold, see sparse.h: greatest scores (tile_maximum may be NULL); the start; sums
+     * over tiles; a step towards the threshold; weights in place, which add to value. */
+    void (*maxima)(const void *scores, int keys, int width, void *tile_maximum, void *maximum);
+    void (*maxima_few)(const void *scores, int keys, int rows, int width, void *tile_maximum,
+                       void *maximum);
+    void (*begin_threshold)(const void *maximum, int width, const attn_rows_of_threshold *rows);
+    bool (*any_above)(const void *tile_maximum, int width, const attn_rows_of_threshold *rows);
+    void (*power_sums)(const void *scores, int lines, int width,
+                       const attn_rows_of_threshold *rows);
+    void (*power_sums_few)(const void *scores, int lines, int width,
+                           const attn_rows_of_threshold *rows);
+    bool (*move_threshold)(int width, const attn_rows_of_threshold *rows);
+    void (*power_weights)(void *scores, int lines, int width, const attn_rows_of_threshold *rows);
+    void (*power_weights_few)(void *scores, int lines, int width,
+                              const attn_rows_of_threshold *rows);
+    void (*hardmax)(void *scores, int64_t key_stride, int64_t row_stride, int keys, int rows,
+                    const void *maximum, void *value);
 
     /* AGGREGATE: output[f][q] = output[f][q]*shrink[q] + sum over k of weights[k][q] *
      * value[k][f]. */
@@ -113,11 +230,10 @@ typedef struct attn_tiles {
                               int64_t value_stride, int keys, int d, int rows);
     bool (*all_finite)(const void *values, int64_t row_stride, int rows, int columns);
 
-    /* Adds a second partial result (maximum, sum, output) to a first. An empty one changes no bit. */
-    void (*merge)(void *output, void *maximum, void *sum, const void *output2, const void *maximum2,
-                  const void *sum2, int d, int width);
-    void (*merge_few)(void *output, int64_t output_stride, void *maximum, void *sum,
-                      const void *output2, const void *maximum2, const void *sum2, int d, int rows);
+    /* Adds a second partial result to a first. An empty one changes no bit. */
+    void (*merge)(const attn_partial *to, const attn_partial *from, int d, int width);
+    void (*merge_few)(const attn_partial *to, const attn_partial *from, int64_t output_stride,
+                      int d, int rows);
 
     /* factor[q] = exp2(from[q] - to[q]) * by[q]; by may be NULL (one). 0 where from is -infinity. */
     void (*rescale)(void *factor, const void *from, const void *to, const void *by, int width);
@@ -130,6 +246,42 @@ typedef struct attn_tiles {
     /* target[r*row_stride + c*column_stride] = 0 where the mask of key c and row r is -infinity. */
     void (*zero_masked)(void *target, int64_t row_stride, int64_t column_stride, const void *mask,
                         int64_t mask_key_stride, int64_t mask_row_stride, int rows, int columns);
+
+    /* OBSERVE, tiles of weights that factor[row] makes final (views.h). The `ranks` greatest weights of
+     * each query and their keys, as lists [rank][row], rows `stride` apart. */
+    void (*begin_top)(void *best, void *best_keys, int64_t count);
+    void (*top)(void *best, void *best_keys, int ranks, int stride, const void *weights,
+                const void *factor, int64_t first_key, int keys, int width);
+    void (*top_few)(void *best, void *best_keys, int ranks, int stride, const void *weights,
+                    const void *factor, int64_t first_key, int keys, int rows, int width);
+    int64_t (*top_key)(const void *best_keys, int64_t at);
+
+    /* received[k] = the greatest of it and the weights of key k. */
+    void (*received_maxima)(void *received, const void *weights, const void *factor, int keys,
+                            int rows, int width);
+    void (*received_maxima_few)(void *received, const void *weights, const void *factor, int keys,
+                                int rows, int width);
+    void (*accumulate)(void *target, const void *source, int64_t count);
+    void (*accumulate_maxima)(void *target, const void *source, int64_t count);
+
+    /* sums[i/block_queries*row_stride + j/block_keys*column_stride] += rows[r*stride + c], where i and
+     * j count from first_query and first_key. */
+    void (*add_block_sums)(void *sums, int64_t row_stride, int64_t column_stride, const void *rows,
+                           int64_t stride, int queries, int keys, int64_t first_query,
+                           int64_t first_key, int64_t block_queries, int64_t block_keys);
+
+    /* sums[row] += sum of weight * |position[row] - k|; -= sum of weight * log2(weight). */
+    void (*add_distances)(void *sums, const void *weights, const void *factor, const void *position,
+                          int keys, int width);
+    void (*add_distances_few)(void *sums, const void *weights, const void *factor,
+                              const void *position, int keys, int rows, int width);
+    void (*add_entropies)(void *sums, const void *weights, const void *factor, int keys, int width);
+    void (*add_entropies_few)(void *sums, const void *weights, const void *factor, int keys,
+                              int rows, int width);
+
+    /* Rows to another type, by the size of its elements: bytes of 1/255, binary16, float or double. */
+    void (*narrow)(void *target, int element_size, int64_t row_stride, int64_t column_stride,
+                   const void *source, int64_t source_stride, int rows, int columns);
 } attn_tiles;
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(ATTN_NO_VECTORS)

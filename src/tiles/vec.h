@@ -6,6 +6,8 @@
  * and, where the instruction set has better than the portable text, the one-liners
  *     VEC_FMA(a, b, c)          a*b + c, rounded once where the hardware can
  *     VEC_MAX(a, b)             a > b ? a : b, so b if either is NaN (as x86 and the text below)
+ *     VEC_ANY(mask)             whether any lane is not 0
+ *     VEC_ANY_NOT_LE(a, b)      whether a <= b fails in any lane
  *     VEC_LOAD_PART(p, count)   the first count elements at p, the rest 0; nothing read beyond
  */
 #undef vec
@@ -115,6 +117,11 @@ INLINE vec NAME(max)(vec a, vec b) {
 #else
     return NAME(select)(VEC_MASK(a > b), a, b);
 #endif
+}
+
+/* NaN if either is. */
+INLINE vec NAME(greater_or_nan)(vec a, vec b) {
+    return NAME(select)(VEC_MASK(a != a), a, NAME(max)(a, b));
 }
 
 INLINE vec NAME(abs)(vec v) {

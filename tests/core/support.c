@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,10 @@ bool guarded_is_poison(const guarded *g) {
  * ------------------------------------------------------------------------------------------- */
 
 size_t dtype_size(attn_dtype dtype) {
-    return dtype == ATTN_BOOL ? 1 : dtype == ATTN_F32 ? sizeof(float) : sizeof(double);
+    static const unsigned char sizes[] = {
+        [ATTN_F32] = 4, [ATTN_F64] = 8, [ATTN_BOOL] = 1, [ATTN_F16] = 2,
+        [ATTN_U8] = 1,  [ATTN_I32] = 4, [ATTN_I64] = 8};
+    return sizes[dtype];
 }
 
 unsigned char *element_address(const attn_tensor *t, const int64_t index[4]) {
@@ -83,11 +87,28 @@ unsigned char *element_address(const attn_tensor *t, const int64_t index[4]) {
     return (unsigned char *)t->data + at * (int64_t)dtype_size(t->dtype);
 }
 
+/* A sign, 5 bits of exponent, 10 of fraction. */
+static double from_half(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double size = exponent == 31  ? (fraction ? NAN : INFINITY)
+                        : exponent == 0 ? ldexp(fraction, -24)
+                                        : ldexp(1024 + fraction, exponent - 25);
+    return bits >> 15 ? -size : size;
+}
+
 double element(const attn_tensor *t, int64_t b, int64_t h, int64_t i, int64_t j) {
-    const unsigned char *const at = element_address(t, (const int64_t[4]){b, h, i, j});
-    if (t->dtype == ATTN_BOOL) return *at != 0;
-    if (t->dtype == ATTN_F32) return (double)*(const float *)(const void *)at;
-    return *(const double *)(const void *)at;
+    const void *const at = element_address(t, (const int64_t[4]){b, h, i, j});
+    switch (t->dtype) {
+    case ATTN_F32: return (double)*(const float *)at;
+    case ATTN_F64: return *(const double *)at;
+    case ATTN_BOOL: return *(const uint8_t *)at != 0;
+    case ATTN_F16: return from_half(*(const uint16_t *)at);
+    case ATTN_U8: return *(const uint8_t *)at / 255.0;
+    case ATTN_I32: return *(const int32_t *)at;
+    case ATTN_I64: return (double)*(const int64_t *)at;
+    case ATTN_DTYPE_NONE: break;
+    }
+    return NAN;
 }
 
 void set_element(const attn_tensor *t, int64_t b, int64_t h, int64_t i, int64_t j, double x) {

@@ -97,7 +97,63 @@ enum { /* spec.rules */
        ALL_RULES = (1 << RULES) - 1
 };
 
+enum { /* spec.terms: left out where the kind of score or normalizer takes none */
+       TERM_SCALES = 1 << 0,
+       TERM_OFFSET = 1 << 1,
+       TERM_UNIT_WEIGHT = 1 << 2,
+       TERM_LOCATION = 1 << 3,
+       TERM_RELATIVE_BIAS = 1 << 4,
+       TERM_RELATIVE_KEYS = 1 << 5,
+       TERM_RELATIVE_QUERIES = 1 << 6,
+       TERM_RELATIVE_VALUES = 1 << 7,
+       TERM_CONTENT_BIAS = 1 << 8,
+       TERM_POSITION_BIAS = 1 << 9,
+       TERM_T5 = 1 << 10,
+       TERM_T5_CAUSAL = 1 << 11,
+       TERM_SCORE_CALL = 1 << 12, /* nudge_scores */
+       TERM_MASK_CALL = 1 << 13,  /* hide_pairs */
+       TERM_TEMPERATURE = 1 << 14,
+       TERM_GUMBEL = 1 << 15,
+       TERM_DROPOUT = 1 << 16,
+       TERM_LOCAL = 1 << 17,
+       TERM_CENTERS = 1 << 18,
+       TERMS = 19,
+       ALL_TERMS = (1 << TERMS) - 1,
+       RELATIVE_TERMS = TERM_RELATIVE_BIAS | TERM_RELATIVE_KEYS | TERM_RELATIVE_QUERIES |
+                        TERM_RELATIVE_VALUES | TERM_CONTENT_BIAS | TERM_POSITION_BIAS
+};
+
+enum { SCORE_KINDS = ATTN_SCORE_CUSTOM + 1, NORMALIZERS = ATTN_HARDMAX + 1 };
+
 enum { WANT_OUTPUT = 1, WANT_LSE = 2, WANT_WEIGHTS = 4, WANT_ALL = 7 }; /* spec.results */
+
+/* Bits 1 << ... of spec.views. */
+enum {
+    VIEW_WEIGHTS,
+    VIEW_RECEIVED_SUM,
+    VIEW_RECEIVED_MEAN,
+    VIEW_RECEIVED_MAX,
+    VIEW_WINDOW_SUM,
+    VIEW_TOP_WEIGHTS,
+    VIEW_TOP_KEYS,
+    VIEW_ARGMAX,
+    VIEW_ENTROPY,
+    VIEW_SPAN,
+    VIEW_DISTANCE,
+    VIEW_MAX_LOGIT,
+    VIEW_BLOCK_SUMS,
+    VIEW_HEAD_MEAN,
+    VIEW_PATH,
+    VIEW_HEAD_STATISTICS,
+    VIEW_RAW_SCORES,
+    VIEW_CAPPED_SCORES,
+    VIEW_SCORES,
+    VIEWS,
+    ALL_VIEWS = (1 << VIEWS) - 1
+};
+
+/* Which rows views.weights shows. */
+typedef enum slice { SLICE_NONE, SLICE_LAST, SLICE_LISTED, SLICES } slice;
 
 typedef struct spec {
     uint64_t seed;
@@ -107,6 +163,14 @@ typedef struct spec {
     layout layout;
     guard_side side;
     double spread; /* deviation of queries and keys; 0: 1 */
+
+    attn_score_kind kind;
+    attn_normalizer_kind normalizer;
+    double alpha; /* of ATTN_ENTMAX; 0: 1.5 */
+    unsigned terms, views;
+    attn_dtype view_dtype; /* of views.weights; 0: dtype */
+    slice slice;
+    bool some_heads; /* views show some, not all */
 } spec;
 
 /* A stretch of queries and the stretch of keys they may see: what the tests, not the library,
@@ -117,7 +181,7 @@ typedef struct stretch {
     int64_t n_query, n_key;       /* without */
 } stretch;
 
-enum { MAX_STRETCHES = 64, MAX_BLOCKS = 16 };
+enum { MAX_STRETCHES = 64, MAX_BLOCKS = 64, MAX_HEADS = 160, MAX_ROWS = 8 };
 
 typedef struct sample {
     spec spec;
@@ -126,12 +190,19 @@ typedef struct sample {
     int64_t sequences;
     int64_t starts[2][MAX_STRETCHES + 1], lengths[2][MAX_STRETCHES], prefixes[MAX_STRETCHES];
     int32_t *documents[2];
+    attn_relative relative;
+    attn_location location;
+    attn_local local;
+    attn_views views;
+    int64_t heads[MAX_HEADS], rows[MAX_ROWS];
     guarded blocks[MAX_BLOCKS];
-    int used;
+    int used, first_result; /* blocks in use; those from first_result on are results' */
 } sample;
 
-/* sequences and sizes up to the given ones, every rule and layout with some probability */
+/* sequences and sizes up to the given ones, every rule and layout with some probability; and with
+ * every score, normalizer, term and view too */
 spec random_spec(uint64_t seed, int64_t max_length, int64_t max_width);
+spec any_spec(uint64_t seed, int64_t max_length, int64_t max_width);
 
 void sample_make(sample *s, const spec *what);
 void sample_free(sample *s);
@@ -141,18 +212,60 @@ void assert_results_untouched(const sample *s); /* they are still that */
 void assert_gaps_untouched(sample *s);          /* all but the elements; poisons those */
 const char *sample_text(const sample *s, attn_isa isa);
 
+/* The sample's results, those with a place; returns how many. */
+enum { MAX_RESULTS = 3 + VIEWS };
+typedef struct named_tensor {
+    const char *name;
+    attn_tensor *tensor;
+} named_tensor;
+int sample_results(sample *s, named_tensor results[MAX_RESULTS]);
+
+attn_tensor *view_of(attn_views *v, int view);
+const char *view_name(int view);
+int64_t chosen_head(const attn_views *v, int64_t place);
+
+/* Callbacks: add a multiple of 1/4, no larger than 1, and hide a fifth of all pairs; both by the
+ * pair's place alone. */
+void nudge_scores(void *user, const attn_pairs *pairs);
+void hide_pairs(void *user, const attn_pairs *pairs);
+
+/* For a callback: an element, r rows and c keys from the first. */
+double pair_element(const attn_pairs *pairs, int r, int c);
+void set_pair_element(const attn_pairs *pairs, int r, int c, double x);
+
+/* Which of n entries attn.h gives a key that stands `apart` ahead of its query. */
+int64_t relative_entry(const attn_relative *relative, int64_t n, int64_t apart);
+
+/* Where query i of a stretch stands among its keys. */
+int64_t position_of(const attn_problem *p, const stretch *at, int64_t i);
+
 /* What the reference says, in float64 throughout, about the very numbers of a sample. */
 typedef struct oracle {
     attn_problem problem; /* float64, dense; its results are the oracle's */
+    attn_relative relative;
+    attn_location location;
+    attn_local local;
+    attn_views views; /* the sample's */
+
+    /* Of all heads, [batch, heads, n_query, n_key]: scores; weights before dropout and local
+     * factors; and how far from raw scores, scores and weights those of a sample may be. */
+    attn_views all;
+    attn_tensor plain, raw_error, score_error, weight_error;
+    attn_tensor lse_error, spoilt; /* [batch, heads, n_query, 1] */
+
+    void *owned[64]; /* what oracle_free frees */
+    int owned_count;
 } oracle;
 
 void oracle_make(oracle *o, const sample *s);
 void oracle_free(oracle *o);
 
-/* Every result that the sample has a place for, every element, within the derived bound. */
+/* Every result that the sample has a place for, views too, every element, within the derived
+ * bound. */
 void assert_close(const sample *s, const oracle *o, attn_isa isa);
 
-/* For output[x] where its row was weighed with an error as large as that of its log-sum-exp. */
+/* For output[x]; and where its row was weighed with an error as large as that of its log-sum-exp. */
+double bound_at(const sample *s, const oracle *o, const int64_t x[4]);
 double mixed_bound(const sample *s, const oracle *o, const int64_t x[4]);
 
 /* The largest error / bound that assert_close has seen in this process. */

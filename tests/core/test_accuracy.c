@@ -1,4 +1,5 @@
-/* test_accuracy.c: exp2 and tanh of every table against the C library's in wider arithmetic. Errors
+/* test_accuracy.c: exp2, tanh and log2 of every table against the C library's in wider arithmetic, and
+ * additive scores on hostile ranges against the plain float32 formula. Errors of the first three
  * are relative, in units of u = 2^-24 or 2^-53. They are reached as the driver reaches them: exp2
  * is what `weigh` makes of a score below a maximum of 0, tanh what `softcap` makes of it with a cap
  * of 1. */
@@ -7,6 +8,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "isa/cpu.h"
 
@@ -14,7 +16,7 @@
  * that is off by 1.6, a last sum that rounds by up to 1, and terms that carry half as much without
  * fused multiply-add; tanh a quotient of two sums that contain it, or a polynomial, and softcap's
  * product. */
-static const double MOST = 4;
+enum { MOST = 4 };
 
 enum { KEYS = ATTN_KEY_BLOCK, WIDEST = 64 };
 
@@ -39,11 +41,26 @@ typedef void apply(lanes *l);
 
 static void apply_exp2(lanes *l) {
     for (int q = 0; q < l->tiles->lanes; q++) set(l, l->rows[0], q, 0), set(l, l->rows[1], q, 0);
-    l->tiles->weigh(l->tile, KEYS, l->tiles->lanes, 1, l->rows[0], l->rows[1], l->rows[2]);
+    l->tiles->weigh(l->tile, KEYS, l->tiles->lanes, 1, l->rows[0], l->rows[1], NULL, l->rows[2]);
 }
 
 static void apply_tanh(lanes *l) {
     l->tiles->softcap(l->tile, KEYS, l->tiles->lanes, 1);
+}
+
+/* -x log2(x): a line of the tile as the weights of one key. */
+static void apply_entropy(lanes *l) {
+    const int width = l->tiles->lanes;
+    const size_t line = (size_t)(width * l->tiles->element_size);
+    for (int k = 0; k < KEYS; k++) {
+        for (int q = 0; q < width; q++) set(l, l->rows[0], q, 0), set(l, l->rows[1], q, 1);
+        l->tiles->add_entropies(l->rows[0], l->tile + (size_t)k * line, l->rows[1], 1, width);
+        memcpy(l->tile + (size_t)k * line, l->rows[0], line);
+    }
+}
+
+static long double exact_entropy(long double x) {
+    return -x * log2l(x);
 }
 
 static long double exact_exp2(long double x) {
@@ -58,10 +75,12 @@ static long double exact_tanh(long double x) {
 typedef struct approximation {
     apply *apply;
     long double (*exact)(long double);
+    double most;
 } approximation;
 
-static const approximation exp2_tile = {apply_exp2, exact_exp2};
-static const approximation tanh_tile = {apply_tanh, exact_tanh};
+static const approximation exp2_tile = {apply_exp2, exact_exp2, MOST};
+static const approximation tanh_tile = {apply_tanh, exact_tanh, MOST};
+static const approximation entropy_tile = {apply_entropy, exact_entropy, MOST + 1};
 
 /* The relative error in u, of a number that may have become 0 if it is less than any normal one. */
 static double error_of(const lanes *l, long double result, long double exact) {
@@ -89,7 +108,7 @@ static double worst(lanes *l, const approximation *a, double low, double high, b
         for (int k = 0; k < count; k++) {
             const long double is = a->exact(x[k]), got = get(l, l->tile, k);
             const double off = error_of(l, got, is);
-            if (!(off <= MOST))
+            if (!(off <= a->most))
                 fail_msg("at %.17g: %.17Lg, but expected %.17Lg (%g u)", x[k], got, is, off);
             if (off > most) most = off;
         }
@@ -135,6 +154,20 @@ static void tanh_is_accurate(void **state) {
     }
 }
 
+/* Beside a logarithm the product by x rounds once more. */
+static void log2_is_accurate(void **state) {
+    const target *const on = *state;
+    for (size_t k = 0; k < COUNT(dtypes); k++) {
+        lanes *const l = lanes_of(on, dtypes[k]);
+        const int tiles = (int)grid_size(100, 5000);
+        const double wide = worst(l, &entropy_tile, 1e-9, 1, false, tiles);
+        const double near = worst(l, &entropy_tile, 0.9, 1.1, false, tiles);
+        const double tiny = worst(l, &entropy_tile, 1e-30, 1, true, tiles);
+        print_message("log2 %s %s: %.3f u on [0, 1], %.3f about 1, %.3f by magnitude\n",
+                      attn_isa_name(on->isa), k == 0 ? "f32" : "f64", wide, near, tiny);
+    }
+}
+
 /* What has one exact answer gives just that. */
 static void exact_points(void **state) {
     const target *const on = *state;
@@ -160,11 +193,132 @@ static void exact_points(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------------------------------------
+ * Additive scores on hostile ranges
+ *
+ * dot(weight, tanh(query + key)) in float32: by the library, and by the loop that anybody would
+ * write, with tanhf; errors are against float64.
+ *
+ * The library's sum may be made of weight (1 - 2 / (1 + e^2x)). These terms are up to twice as large as
+ * those with tanh, so are their partial sums, and so is what these round; and the sum of all weights
+ * and the last difference round at sum |weight| once each. So on each range the largest error may be 2
+ * of the loop's and 2 u sum |weight|. That leaves out the errors of e^2query and e^2key, which grow with
+ * |query| and |key|; they show where these are large and cancel in some pairs of a tile, but not in all
+ * (then tanh is taken itself). Such ranges are held to the loop's largest error on any range.
+ * ------------------------------------------------------------------------------------------- */
+
+enum { WIDTH = 64, QUERIES = 37, KEYS_SCORED = 53 };
+
+typedef struct hostile {
+    float query[QUERIES * WIDTH], key[KEYS_SCORED * WIDTH], weight[WIDTH];
+    float scores[QUERIES * KEYS_SCORED];
+} hostile;
+
+/* Of the loop and of the library. */
+typedef struct errors {
+    double loop, library;
+} errors;
+
+/* Numbers of one size; each query the negative of all keys, but for a thousandth; or, with every other
+ * query and key the negative of the first, half of all pairs so. */
+typedef enum pattern { RANDOM, CANCELLING, HALF_CANCELLING, PATTERNS } pattern;
+
+static void make_hostile(hostile *h, double size, pattern how) {
+    for (int f = 0; f < WIDTH; f++) {
+        const double center = how == RANDOM ? 0 : size * (1 + 0.01 * random_normal(5, (uint64_t)f));
+        const double spread = how == RANDOM ? size : 1e-3 * size;
+        for (int i = 0; i < QUERIES; i++) {
+            const double x = spread * random_normal(1, (uint64_t)(i * WIDTH + f));
+            h->query[i * WIDTH + f] =
+                (float)(how == HALF_CANCELLING && i % 2 ? center + x : x - center);
+        }
+        for (int j = 0; j < KEYS_SCORED; j++) {
+            const double x = spread * random_normal(2, (uint64_t)(j * WIDTH + f));
+            h->key[j * WIDTH + f] =
+                (float)(how == HALF_CANCELLING && j % 2 ? x - center : center + x);
+        }
+    }
+}
+
+/* Of like size; a third of them 0; over 12 decades. */
+static void make_weights(hostile *h, int kind) {
+    for (int f = 0; f < WIDTH; f++) {
+        const double x = random_normal(9, (uint64_t)f);
+        h->weight[f] = (float)(kind == 2 ? x * pow(10, -12.0 * f / WIDTH) : x);
+        if (kind == 1 && f % 3 == 0) h->weight[f] = 0;
+    }
+}
+
+/* The weights of ATTN_LINEAR are the scores. */
+static void score_hostile(const target *on, hostile *h, int n_query) {
+    const attn_problem p = {.query = attn_tensor_f32(h->query, 1, 1, n_query, WIDTH),
+                            .key = attn_tensor_f32(h->key, 1, 1, KEYS_SCORED, WIDTH),
+                            .value = attn_tensor_f32(h->key, 1, 1, KEYS_SCORED, WIDTH),
+                            .score = {.kind = ATTN_SCORE_ADDITIVE,
+                                      .weight = attn_tensor_f32(h->weight, 1, 1, 1, WIDTH)},
+                            .normalizer = {.kind = ATTN_LINEAR},
+                            .weights = attn_tensor_f32(h->scores, 1, 1, n_query, KEYS_SCORED)};
+    if (attn_forward(on->context, &p) != ATTN_OK) fail_msg("%s", attn_error_message());
+}
+
+static errors find_errors(const hostile *h, int n_query) {
+    errors most = {0};
+    for (int i = 0; i < n_query; i++) {
+        for (int j = 0; j < KEYS_SCORED; j++) {
+            double exact = 0;
+            float loop = 0;
+            for (int f = 0; f < WIDTH; f++) {
+                const float q = h->query[i * WIDTH + f], k = h->key[j * WIDTH + f];
+                exact += (double)h->weight[f] * tanh((double)q + (double)k);
+                loop += h->weight[f] * tanhf(q + k);
+            }
+            const double score = (double)h->scores[i * KEYS_SCORED + j];
+            most.loop = fmax(most.loop, fabs((double)loop - exact));
+            most.library = fmax(most.library, fabs(score - exact));
+        }
+    }
+    return most;
+}
+
+static void check_hostile(const target *on, hostile *h, int weights, int n_query) {
+    static const double sizes[] = {1e-30, 1e-3, 0.1, 0.3, 1, 3, 10, 20, 30, 60, 1e4};
+    static const char *const names[] = {"random", "cancelling"};
+    double u = 0; /* times sum |weight| */
+    errors worst = {0};
+    make_weights(h, weights);
+    for (int f = 0; f < WIDTH; f++) u += 0x1p-24 * (double)fabsf(h->weight[f]);
+    for (size_t k = 0; k < COUNT(sizes); k++) {
+        for (int how = 0; how < PATTERNS; how++) {
+            make_hostile(h, sizes[k], (pattern)how);
+            score_hostile(on, h, n_query);
+            const errors most = find_errors(h, n_query);
+            worst.library = fmax(worst.library, most.library);
+            worst.loop = fmax(worst.loop, most.loop);
+            if (how != HALF_CANCELLING && !(most.library <= 2 * most.loop + 2 * u))
+                fail_msg("%s, size %g, weights %d, %d queries: %.3f u, in a loop with tanhf %.3f",
+                         names[how], sizes[k], weights, n_query, most.library / u, most.loop / u);
+        }
+    }
+    print_message("additive %s, weights %d, %d queries: %.2f u, in a loop with tanhf %.2f\n",
+                  attn_isa_name(on->isa), weights, n_query, worst.library / u, worst.loop / u);
+    assert_true(worst.library <= 2 * worst.loop + 2 * u);
+}
+
+static void additive_scores_on_hostile_ranges(void **state) {
+    static hostile h;
+    for (int weights = 0; weights < 3; weights++) {
+        check_hostile(*state, &h, weights, 5);
+        check_hostile(*state, &h, weights, QUERIES);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp2_is_accurate),
         cmocka_unit_test(tanh_is_accurate),
+        cmocka_unit_test(log2_is_accurate),
         cmocka_unit_test(exact_points),
+        cmocka_unit_test(additive_scores_on_hostile_ranges),
     };
     return run_on_each_isa("accuracy", tests, COUNT(tests));
 }

@@ -1,7 +1,8 @@
 /* test_errors.c: every way to call wrongly gets its status and a sentence with the field, its value
  * and what was expected; no result is touched; attn_forward and the reference agree on all of
  * it. */
-#include "support.h"
+#define WRONG_IN attn_problem
+#include "wrong.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -64,170 +65,131 @@ static void world_pack(world *w) {
 }
 
 static void assert_refused(const world *w, attn_status status, const char *message) {
-    for (int reference = 0; reference < 2; reference++) {
-        const attn_status got =
-            reference ? attn_reference_forward(&w->problem) : attn_forward(NULL, &w->problem);
-        if (got != status || strstr(attn_error_message(), message) == NULL) {
-            fail_msg("%s: \"%s\", but expected %s: \"%s\"", attn_status_name(got),
-                     got ? attn_error_message() : "", attn_status_name(status), message);
-        }
-    }
+    assert_both_refuse(&w->problem, status, message);
     for (size_t k = 0; k < COUNT(w->results); k++) assert_true(isnan(w->results[k]));
 }
 
 /* ------------------------------------------------------------------------- one field set wrong */
 
-typedef enum kind { INTEGER, ENUM, REAL, DATA, RESERVED } kind;
-
-/* The problem's field at `offset`, set to a value that it does not take. */
-typedef struct wrong {
-    size_t offset;
-    kind kind;
-    int64_t integer; /* DATA: bytes to add to the pointer, or 0 for NULL */
-    double real;
-    attn_status status;
-    const char *message;
-} wrong;
-
-#define AT(field) offsetof(attn_problem, field)
-#define INTEGER_AT(field, value, status, message) \
-    { AT(field), INTEGER, value, 0, status, message }
-#define ENUM_AT(field, value, status, message) \
-    { AT(field), ENUM, value, 0, status, message }
-#define REAL_AT(field, value, status, message) \
-    { AT(field), REAL, 0, value, status, message }
-#define NULL_AT(field, message) \
-    { AT(field), DATA, 0, 0, ATTN_ERROR_NULL, message }
-#define SHIFT_AT(field, message) \
-    { AT(field), DATA, 1, 0, ATTN_ERROR_ALIGNMENT, message }
-#define RESERVED_AT(field) \
-    { AT(field), RESERVED, 1, 0, ATTN_ERROR_VERSION, "reserved" }
-
 static const wrong wrongs[] = {
-    NULL_AT(query.data, "query.data is NULL, but query must be given"),
-    NULL_AT(key.data, "key.data is NULL, but key must be given"),
-    NULL_AT(value.data, "value.data is NULL, but value must be given"),
-    NULL_AT(mask.query_documents, "mask.query_documents and mask.key_documents must both be given"),
-    NULL_AT(mask.key_documents, "mask.query_documents and mask.key_documents must both be given"),
+    NULL_AT(0, query.data, ATTN_ERROR_NULL, "query.data is NULL, but query must be given"),
+    NULL_AT(0, key.data, ATTN_ERROR_NULL, "key.data is NULL, but key must be given"),
+    NULL_AT(0, value.data, ATTN_ERROR_NULL, "value.data is NULL, but value must be given"),
+    NULL_AT(0, mask.query_documents, ATTN_ERROR_NULL,
+            "mask.query_documents and mask.key_documents must both be given"),
+    NULL_AT(0, mask.key_documents, ATTN_ERROR_NULL,
+            "mask.query_documents and mask.key_documents must both be given"),
 
-    ENUM_AT(query.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE,
+    ENUM_AT(0, query.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE,
             "query.dtype is ATTN_BOOL (3), but must be ATTN_F32 or ATTN_F64"),
-    ENUM_AT(query.dtype, 77, ATTN_ERROR_DTYPE, "query.dtype is no type at all (77)"),
-    ENUM_AT(query.dtype, ATTN_DTYPE_NONE, ATTN_ERROR_DTYPE, "query.dtype is ATTN_DTYPE_NONE (0)"),
-    ENUM_AT(key.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
+    ENUM_AT(0, query.dtype, 77, ATTN_ERROR_DTYPE, "query.dtype is no type at all (77)"),
+    ENUM_AT(0, query.dtype, ATTN_DTYPE_NONE, ATTN_ERROR_DTYPE,
+            "query.dtype is ATTN_DTYPE_NONE (0)"),
+    ENUM_AT(0, key.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
             "key.dtype is ATTN_F64 (2), but must be ATTN_F32"),
-    ENUM_AT(value.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "value.dtype is ATTN_F64 (2)"),
-    ENUM_AT(score.bias.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE, "score.bias.dtype is ATTN_BOOL (3)"),
-    ENUM_AT(score.alibi_slopes.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
+    ENUM_AT(0, value.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "value.dtype is ATTN_F64 (2)"),
+    ENUM_AT(0, score.bias.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE, "score.bias.dtype is ATTN_BOOL (3)"),
+    ENUM_AT(0, score.alibi_slopes.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
             "score.alibi_slopes.dtype is ATTN_F64"),
-    ENUM_AT(score.sinks.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "score.sinks.dtype is ATTN_F64 (2)"),
-    ENUM_AT(mask.allowed.dtype, ATTN_F32, ATTN_ERROR_DTYPE,
+    ENUM_AT(0, score.sinks.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "score.sinks.dtype is ATTN_F64 (2)"),
+    ENUM_AT(0, mask.allowed.dtype, ATTN_F32, ATTN_ERROR_DTYPE,
             "mask.allowed.dtype is ATTN_F32 (1), but must be ATTN_BOOL"),
-    ENUM_AT(output.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
+    ENUM_AT(0, output.dtype, ATTN_F64, ATTN_ERROR_DTYPE,
             "output.dtype is ATTN_F64 (2), but must be ATTN_F32"),
-    ENUM_AT(lse.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "lse.dtype is ATTN_F64 (2)"),
-    ENUM_AT(weights.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE, "weights.dtype is ATTN_BOOL (3)"),
+    ENUM_AT(0, lse.dtype, ATTN_F64, ATTN_ERROR_DTYPE, "lse.dtype is ATTN_F64 (2)"),
+    ENUM_AT(0, weights.dtype, ATTN_BOOL, ATTN_ERROR_DTYPE, "weights.dtype is ATTN_BOOL (3)"),
 
-    INTEGER_AT(query.shape[2], -1, ATTN_ERROR_SHAPE, "query.shape[2] is -1, but must be 0 or more"),
-    INTEGER_AT(key.shape[0], INT64_MIN, ATTN_ERROR_SHAPE, "key.shape[0] is -9223372036854775808"),
-    INTEGER_AT(query.shape[2], INT64_MAX, ATTN_ERROR_SHAPE, "more than 2^56 elements"),
-    INTEGER_AT(weights.shape[3], INT64_C(1) << 55, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, query.shape[2], -1, ATTN_ERROR_SHAPE,
+               "query.shape[2] is -1, but must be 0 or more"),
+    INTEGER_AT(0, key.shape[0], INT64_MIN, ATTN_ERROR_SHAPE,
+               "key.shape[0] is -9223372036854775808"),
+    INTEGER_AT(0, query.shape[2], INT64_MAX, ATTN_ERROR_SHAPE, "more than 2^56 elements"),
+    INTEGER_AT(0, weights.shape[3], INT64_C(1) << 55, ATTN_ERROR_SHAPE,
                "weights.shape is [2, 4, 5, 36028797018963968]: more than 2^56 elements"),
-    INTEGER_AT(key.shape[0], 1, ATTN_ERROR_SHAPE, "key.shape[0] is 1, but query.shape[0] is 2"),
-    INTEGER_AT(value.shape[0], 1, ATTN_ERROR_SHAPE, "value.shape[0] is 1, but query.shape[0] is 2"),
-    INTEGER_AT(value.shape[1], 1, ATTN_ERROR_SHAPE, "value.shape[1] is 1, but key.shape[1] is 2"),
-    INTEGER_AT(value.shape[2], 5, ATTN_ERROR_SHAPE, "value.shape[2] is 5, but key.shape[2] is 6"),
-    INTEGER_AT(key.shape[3], 3, ATTN_ERROR_SHAPE, "key.shape[3] is 3, but query.shape[3] is 4"),
-    INTEGER_AT(query.shape[1], 3, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, key.shape[0], 1, ATTN_ERROR_SHAPE, "key.shape[0] is 1, but query.shape[0] is 2"),
+    INTEGER_AT(0, value.shape[0], 1, ATTN_ERROR_SHAPE,
+               "value.shape[0] is 1, but query.shape[0] is 2"),
+    INTEGER_AT(0, value.shape[1], 1, ATTN_ERROR_SHAPE,
+               "value.shape[1] is 1, but key.shape[1] is 2"),
+    INTEGER_AT(0, value.shape[2], 5, ATTN_ERROR_SHAPE,
+               "value.shape[2] is 5, but key.shape[2] is 6"),
+    INTEGER_AT(0, key.shape[3], 3, ATTN_ERROR_SHAPE, "key.shape[3] is 3, but query.shape[3] is 4"),
+    INTEGER_AT(0, query.shape[1], 3, ATTN_ERROR_SHAPE,
                "query.shape[1] is 3 heads, but must be a multiple of key.shape[1], 2 heads"),
-    INTEGER_AT(score.bias.shape[0], 3, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.bias.shape[0], 3, ATTN_ERROR_SHAPE,
                "score.bias.shape[0] is 3, but must be 1 or 2"),
-    INTEGER_AT(score.bias.shape[1], 2, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.bias.shape[1], 2, ATTN_ERROR_SHAPE,
                "score.bias.shape[1] is 2, but must be 1 or 4"),
-    INTEGER_AT(score.bias.shape[2], 4, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.bias.shape[2], 4, ATTN_ERROR_SHAPE,
                "score.bias.shape[2] is 4, but must be 1 or 5"),
-    INTEGER_AT(score.bias.shape[3], 7, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.bias.shape[3], 7, ATTN_ERROR_SHAPE,
                "score.bias.shape[3] is 7, but must be 1 or 6"),
-    INTEGER_AT(score.bias.shape[3], 0, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.bias.shape[3], 0, ATTN_ERROR_SHAPE,
                "score.bias.shape[3] is 0, but must be 1 or 6"),
-    INTEGER_AT(score.alibi_slopes.shape[1], 3, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.alibi_slopes.shape[1], 3, ATTN_ERROR_SHAPE,
                "score.alibi_slopes.shape[1] is 3"),
-    INTEGER_AT(score.alibi_slopes.shape[2], 2, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.alibi_slopes.shape[2], 2, ATTN_ERROR_SHAPE,
                "score.alibi_slopes.shape[2] is 2"),
-    INTEGER_AT(score.sinks.shape[0], 3, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.sinks.shape[0], 3, ATTN_ERROR_SHAPE,
                "score.sinks.shape[0] is 3, but must be 1 or 2"),
-    INTEGER_AT(score.sinks.shape[3], 2, ATTN_ERROR_SHAPE, "score.sinks.shape[3] is 2"),
-    INTEGER_AT(mask.allowed.shape[2], 3, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, score.sinks.shape[3], 2, ATTN_ERROR_SHAPE, "score.sinks.shape[3] is 2"),
+    INTEGER_AT(0, mask.allowed.shape[2], 3, ATTN_ERROR_SHAPE,
                "mask.allowed.shape[2] is 3, but must be 1 or 5"),
-    INTEGER_AT(mask.allowed.shape[3], 5, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, mask.allowed.shape[3], 5, ATTN_ERROR_SHAPE,
                "mask.allowed.shape[3] is 5, but must be 1 or 6"),
-    INTEGER_AT(output.shape[0], 1, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, output.shape[0], 1, ATTN_ERROR_SHAPE,
                "output.shape[0] is 1, but query.shape[0] is 2"),
-    INTEGER_AT(output.shape[1], 2, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, output.shape[1], 2, ATTN_ERROR_SHAPE,
                "output.shape[1] is 2, but query.shape[1] is 4"),
-    INTEGER_AT(output.shape[2], 4, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, output.shape[2], 4, ATTN_ERROR_SHAPE,
                "output.shape[2] is 4, but query.shape[2] is 5"),
-    INTEGER_AT(output.shape[3], 4, ATTN_ERROR_SHAPE,
+    INTEGER_AT(0, output.shape[3], 4, ATTN_ERROR_SHAPE,
                "output.shape[3] is 4, but value.shape[3] is 3"),
-    INTEGER_AT(lse.shape[3], 2, ATTN_ERROR_SHAPE, "lse.shape[3] is 2"),
-    INTEGER_AT(weights.shape[3], 7, ATTN_ERROR_SHAPE, "weights.shape[3] is 7, but n_key is 6"),
+    INTEGER_AT(0, lse.shape[3], 2, ATTN_ERROR_SHAPE, "lse.shape[3] is 2"),
+    INTEGER_AT(0, weights.shape[3], 7, ATTN_ERROR_SHAPE, "weights.shape[3] is 7, but n_key is 6"),
 
-    INTEGER_AT(key.stride[1], INT64_MIN, ATTN_ERROR_STRIDE,
+    INTEGER_AT(0, key.stride[1], INT64_MIN, ATTN_ERROR_STRIDE,
                "key.stride[1] is -9223372036854775808"),
-    INTEGER_AT(key.stride[2], INT64_MAX, ATTN_ERROR_STRIDE, "key.stride[2] is 9223372036854775807"),
-    INTEGER_AT(value.stride[2], INT64_C(1) << 59, ATTN_ERROR_STRIDE,
+    INTEGER_AT(0, key.stride[2], INT64_MAX, ATTN_ERROR_STRIDE,
+               "key.stride[2] is 9223372036854775807"),
+    INTEGER_AT(0, value.stride[2], INT64_C(1) << 59, ATTN_ERROR_STRIDE,
                "value.stride[2] is 576460752303423488"),
-    INTEGER_AT(query.stride[0], -(INT64_C(1) << 60), ATTN_ERROR_STRIDE,
+    INTEGER_AT(0, query.stride[0], -(INT64_C(1) << 60), ATTN_ERROR_STRIDE,
                "query.stride reaches outside the address space from query.data"),
-    INTEGER_AT(score.bias.stride[3], INT64_C(1) << 62, ATTN_ERROR_STRIDE, "score.bias.stride[3]"),
-    INTEGER_AT(mask.allowed.stride[2], INT64_MIN, ATTN_ERROR_STRIDE, "mask.allowed.stride[2]"),
-    INTEGER_AT(output.stride[3], 0, ATTN_ERROR_STRIDE,
+    INTEGER_AT(0, score.bias.stride[3], INT64_C(1) << 62, ATTN_ERROR_STRIDE,
+               "score.bias.stride[3]"),
+    INTEGER_AT(0, mask.allowed.stride[2], INT64_MIN, ATTN_ERROR_STRIDE, "mask.allowed.stride[2]"),
+    INTEGER_AT(0, output.stride[3], 0, ATTN_ERROR_STRIDE,
                "output.stride[3] is 0: elements of a result would share memory"),
-    INTEGER_AT(output.stride[2], 2, ATTN_ERROR_STRIDE, "output.stride[2] is 2"),
-    INTEGER_AT(lse.stride[1], -1, ATTN_ERROR_STRIDE, "lse.stride"),
-    INTEGER_AT(weights.stride[0], 7, ATTN_ERROR_STRIDE, "weights.stride"),
+    INTEGER_AT(0, output.stride[2], 2, ATTN_ERROR_STRIDE, "output.stride[2] is 2"),
+    INTEGER_AT(0, lse.stride[1], -1, ATTN_ERROR_STRIDE, "lse.stride"),
+    INTEGER_AT(0, weights.stride[0], 7, ATTN_ERROR_STRIDE, "weights.stride"),
 
-    SHIFT_AT(query.data, "query.data is not aligned to its element size of 4 bytes"),
-    SHIFT_AT(key.data, "key.data is not aligned"),
-    SHIFT_AT(value.data, "value.data is not aligned"),
-    SHIFT_AT(score.bias.data, "score.bias.data is not aligned"),
-    SHIFT_AT(score.sinks.data, "score.sinks.data is not aligned"),
-    SHIFT_AT(output.data, "output.data is not aligned"),
-    SHIFT_AT(lse.data, "lse.data is not aligned"),
-    SHIFT_AT(weights.data, "weights.data is not aligned"),
+    SHIFT_AT(0, query.data, "query.data is not aligned to its element size of 4 bytes"),
+    SHIFT_AT(0, key.data, "key.data is not aligned"),
+    SHIFT_AT(0, value.data, "value.data is not aligned"),
+    SHIFT_AT(0, score.bias.data, "score.bias.data is not aligned"),
+    SHIFT_AT(0, score.sinks.data, "score.sinks.data is not aligned"),
+    SHIFT_AT(0, output.data, "output.data is not aligned"),
+    SHIFT_AT(0, lse.data, "lse.data is not aligned"),
+    SHIFT_AT(0, weights.data, "weights.data is not aligned"),
 
-    REAL_AT(score.scale, NAN, ATTN_ERROR_VALUE, "score.scale is nan, but must be finite"),
-    REAL_AT(score.scale, -INFINITY, ATTN_ERROR_VALUE, "score.scale is -inf, but must be finite"),
-    REAL_AT(score.softcap, -1, ATTN_ERROR_VALUE, "score.softcap is -1, but must be"),
-    REAL_AT(score.softcap, INFINITY, ATTN_ERROR_VALUE, "score.softcap is inf, but must be"),
-    ENUM_AT(score.kind, 9, ATTN_ERROR_VALUE, "score.kind is 9, but must be ATTN_SCORE_DOT"),
-    ENUM_AT(mask.alignment, 2, ATTN_ERROR_VALUE,
+    REAL_AT(0, score.scale, NAN, ATTN_ERROR_VALUE, "score.scale is nan, but must be finite"),
+    REAL_AT(0, score.scale, -INFINITY, ATTN_ERROR_VALUE, "score.scale is -inf, but must be finite"),
+    REAL_AT(0, score.softcap, -1, ATTN_ERROR_VALUE, "score.softcap is -1, but must be"),
+    REAL_AT(0, score.softcap, INFINITY, ATTN_ERROR_VALUE, "score.softcap is inf, but must be"),
+    ENUM_AT(0, score.kind, 9, ATTN_ERROR_VALUE, "score.kind is 9, but must be an attn_score_kind"),
+    ENUM_AT(0, mask.alignment, 2, ATTN_ERROR_VALUE,
             "mask.alignment is 2, but must be ATTN_ALIGN_TOP_LEFT"),
-    INTEGER_AT(mask.query_offset, (INT64_C(1) << 40) + 1, ATTN_ERROR_VALUE,
+    INTEGER_AT(0, mask.query_offset, (INT64_C(1) << 40) + 1, ATTN_ERROR_VALUE,
                "mask.query_offset is 1099511627777, but must be within 2^40"),
-    INTEGER_AT(mask.query_offset, INT64_MIN, ATTN_ERROR_VALUE,
+    INTEGER_AT(0, mask.query_offset, INT64_MIN, ATTN_ERROR_VALUE,
                "mask.query_offset is -9223372036854775808"),
 
-    RESERVED_AT(reserved[15]),
-    RESERVED_AT(score.reserved[0]),
-    RESERVED_AT(mask.reserved[7]),
+    RESERVED_AT(0, reserved[15], "reserved"),
+    RESERVED_AT(0, score.reserved[0], "reserved"),
+    RESERVED_AT(0, mask.reserved[7], "reserved"),
 };
-
-static void set_wrong(attn_problem *p, const wrong *x) {
-    unsigned char *const at = (unsigned char *)p + x->offset;
-    const int number = (int)x->integer;
-    const uint64_t word = (uint64_t)x->integer;
-    uintptr_t data; /* a number: the other kinds have no pointer there */
-    memcpy(&data, at, sizeof data);
-    data = x->integer == 0 ? 0 : data + (uintptr_t)x->integer;
-    switch (x->kind) {
-    case INTEGER: memcpy(at, &x->integer, sizeof x->integer); break;
-    case ENUM: memcpy(at, &number, sizeof number); break;
-    case REAL: memcpy(at, &x->real, sizeof x->real); break;
-    case DATA: memcpy(at, &data, sizeof data); break;
-    case RESERVED: memcpy(at, &word, sizeof word); break;
-    }
-}
 
 static void one_wrong_field(void **state) {
     (void)state;
@@ -385,14 +347,17 @@ static void numbers_per_head(void **state) {
         world w;
         world_make(&w);
         w.slopes[2] = bad[k];
-        assert_refused(&w, ATTN_ERROR_VALUE, "score.alibi_slopes[0][2] is ");
+        assert_refused(&w, ATTN_ERROR_VALUE, "score.alibi_slopes[0][2][0][0] is ");
         w.slopes[2] = 0;
         w.sinks[5] = bad[k];
-        if (bad[k] != -INFINITY) assert_refused(&w, ATTN_ERROR_VALUE, "score.sinks[1][1] is ");
+        if (bad[k] != -INFINITY)
+            assert_refused(&w, ATTN_ERROR_VALUE, "score.sinks[1][1][0][0] is ");
     }
 }
 
 /* ---------------------------------------------------------------------------------- aliasing */
+
+#define AT(field) offsetof(attn_problem, field)
 
 typedef struct overlap {
     size_t result, other; /* tensors of the problem */

@@ -11,9 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARRAYS = 5 };
+enum { ARRAYS = 7 };
 
-/* The small arrays of the mask, moved to memory of just their length. */
+/* The small arrays of mask and views, moved to memory of just their length. */
 typedef struct small_arrays {
     guarded blocks[ARRAYS];
     int used;
@@ -36,6 +36,8 @@ static void guard_arrays(small_arrays *a, sample *s) {
     guard_array(a, &m->key_lengths, s->sequences, side);
     guard_array(a, &m->query_starts, s->sequences + 1, side);
     guard_array(a, &m->key_starts, s->sequences + 1, side);
+    guard_array(a, &s->views.heads, s->views.head_count, side);
+    guard_array(a, &s->views.rows, s->views.row_count, side);
 }
 
 static void make_read_only(const guarded *g) {
@@ -43,17 +45,12 @@ static void make_read_only(const guarded *g) {
     if (inside != 0) assert_int_equal(mprotect(g->map + page, inside, PROT_READ), 0);
 }
 
-static int wanted(unsigned results) {
-    return (results & WANT_OUTPUT ? 1 : 0) + (results & WANT_LSE ? 1 : 0) +
-           (results & WANT_WEIGHTS ? 1 : 0);
-}
-
 static void check_one_side(const target *on, const spec *what) {
     sample s;
     small_arrays arrays;
     sample_make(&s, what);
     guard_arrays(&arrays, &s);
-    for (int k = 0; k < s.used - wanted(what->results); k++) make_read_only(&s.blocks[k]);
+    for (int k = 0; k < s.first_result; k++) make_read_only(&s.blocks[k]);
     for (int k = 0; k < arrays.used; k++) make_read_only(&arrays.blocks[k]);
     if (attn_forward(on->context, &s.problem) != ATTN_OK) fail_msg("%s", attn_error_message());
     assert_gaps_untouched(&s);
@@ -112,6 +109,25 @@ static void every_rule_and_stride(void **state) {
     }
 }
 
+static void every_score_normalizer_and_view(void **state) {
+    for (uint64_t seed = 0; seed < (uint64_t)grid_size(400, 20000); seed++) {
+        const spec what = any_spec(80000 + seed, 90, 40);
+        check_both_sides(state, what);
+    }
+}
+
+/* Several tiles of keys, and blocks of queries, of every kind. */
+static void long_keys_of_every_score(void **state) {
+    for (uint64_t seed = 0; seed < 48; seed++) {
+        spec what = any_spec(95000 + seed, 20, 20);
+        what.batch = 1;
+        what.n_query = seed % 2 ? 1 + (int64_t)(seed % 8) : 70;
+        what.n_key = seed % 2 ? 2300 : 400;
+        what.kind = (attn_score_kind)(seed / 2 % SCORE_KINDS);
+        check_both_sides(state, what);
+    }
+}
+
 /* Keys of few queries are split and merged beyond some two thousand. */
 static void long_keys(void **state) {
     for (uint64_t seed = 0; seed < 12; seed++) {
@@ -131,6 +147,8 @@ int main(void) {
         cmocka_unit_test(every_length),
         cmocka_unit_test(every_width),
         cmocka_unit_test(every_rule_and_stride),
+        cmocka_unit_test(every_score_normalizer_and_view),
+        cmocka_unit_test(long_keys_of_every_score),
         cmocka_unit_test(long_keys),
     };
     return run_on_each_isa("guard", tests, COUNT(tests));

@@ -1,80 +1,20 @@
-/* test_reference.c: the reference, which all other tests trust, against cases worked out by hand.
- *
- * Most use one trick: with a query of 1, keys log(1), log(2), log(3), ... and scale 1, exp(score)
- * of key j is j + 1, so the weights are (j + 1) over the sum of the visible ones, and the
- * log-sum-exp is the logarithm of that sum. */
-#include "support.h"
+/* test_reference.c: the reference, which all other tests trust, against cases worked out by hand:
+ * plain attention and masks, most of it on the small problem of small.h. test_reference_scores.c has
+ * the other scores, test_reference_weights.c the other normalizers, and views. */
+#include "small.h"
 
 #include <math.h>
 #include <string.h>
 
-/* By the bound at the top of reference.c with d = 1, n <= 6 and scores up to 3: 2 D is 66 u, the
- * rest 22 u, where u = 2^-53. */
-static const double NEAR = 88 * 0x1p-53;
-
-static void assert_near(double result, double expected) {
-    if (result == expected || fabs(result - expected) <= NEAR * fmax(1, fabs(expected))) return;
-    fail_msg("%.17g, but expected %.17g", result, expected);
-}
-
-enum { MOST = 6 };
-
-static const double one[MOST] = {1, 1, 1, 1, 1, 1};
-
-static const double *log_keys(void) {
-    static double keys[MOST];
-    for (int j = 0; j < MOST; j++) keys[j] = log(j + 1);
-    return keys;
-}
-
-/* One head, width 1: queries 1, keys log(j + 1), values j + 1, and room for the results. */
-typedef struct small {
-    attn_problem problem;
-    double value[MOST];
-    double output[MOST], lse[MOST], weights[MOST * MOST];
-} small;
-
-static void small_make(small *s, int64_t n_query, int64_t n_key) {
-    *s = (small){.value = {1, 2, 3, 4, 5, 6}};
-    for (int i = 0; i < MOST; i++) s->output[i] = s->lse[i] = NAN;
-    for (int i = 0; i < MOST * MOST; i++) s->weights[i] = NAN;
-    s->problem.query = attn_tensor_f64(one, 1, 1, n_query, 1);
-    s->problem.key = attn_tensor_f64(log_keys(), 1, 1, n_key, 1);
-    s->problem.value = attn_tensor_f64(s->value, 1, 1, n_key, 1);
-    s->problem.score.scale = 1;
-    s->problem.output = attn_tensor_f64(s->output, 1, 1, n_query, 1);
-    s->problem.lse = attn_tensor_f64(s->lse, 1, 1, n_query, 1);
-    s->problem.weights = attn_tensor_f64(s->weights, 1, 1, n_query, n_key);
-}
-
-static void run(small *s) {
-    if (attn_reference_forward(&s->problem) != ATTN_OK) fail_msg("%s", attn_error_message());
-}
-
-/* A row whose exp(score) are `terms`, 0 where masked, beside a sink of exp(logit) = `sink`. */
-static void assert_row(const small *s, int64_t i, const double *terms, double sink) {
-    const int64_t n_key = s->problem.weights.shape[3];
-    double sum = sink, output = 0;
-    for (int64_t j = 0; j < n_key; j++) sum += terms[j];
-    for (int64_t j = 0; j < n_key; j++) {
-        const double weight = sum > 0 ? terms[j] / sum : 0;
-        output += weight * s->value[j];
-        if (terms[j] == 0) assert_true(s->weights[i * n_key + j] == 0);
-        assert_near(s->weights[i * n_key + j], weight);
-    }
-    assert_near(s->output[i], output);
-    assert_near(s->lse[i], log(sum));
-}
-
 /* One string a query: 'x' where it sees the key. */
 static void assert_sees(small *s, const char *const *rows) {
-    run(s);
+    small_run(s);
     for (int64_t i = 0; i < s->problem.query.shape[2]; i++) {
         double terms[MOST] = {0};
         for (int64_t j = 0; j < s->problem.key.shape[2]; j++) {
             terms[j] = rows[i][j] == 'x' ? (double)j + 1 : 0;
         }
-        assert_row(s, i, terms, 0);
+        assert_small_row(s, i, terms, 0);
     }
 }
 
@@ -111,8 +51,8 @@ static void weights_are_shares(void **state) {
     (void)state;
     small s;
     small_make(&s, 1, 4);
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 2, 3, 4}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 2, 3, 4}, 0);
 }
 
 static void default_scale_is_one_over_root_width(void **state) {
@@ -120,14 +60,14 @@ static void default_scale_is_one_over_root_width(void **state) {
     const double query[] = {1, 1, 1, 1};
     double key[16];
     for (int k = 0; k < 16; k++)
-        key[k] = log_keys()[k / 4]; /* dot: 4 log(j+1), scaled: 2 log(j+1) */
+        key[k] = small_keys()[k / 4]; /* dot: 4 log(j+1), scaled: 2 log(j+1) */
     small s;
     small_make(&s, 1, 4);
     s.problem.query = attn_tensor_f64(query, 1, 1, 1, 4);
     s.problem.key = attn_tensor_f64(key, 1, 1, 4, 4);
     s.problem.score.scale = 0;
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 4, 9, 16}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 4, 9, 16}, 0);
 }
 
 static void negative_scale(void **state) {
@@ -135,8 +75,8 @@ static void negative_scale(void **state) {
     small s;
     small_make(&s, 1, 4);
     s.problem.score.scale = -1;
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 1. / 2, 1. / 3, 1. / 4}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 1. / 2, 1. / 3, 1. / 4}, 0);
 }
 
 static void width_zero_scores_zero(void **state) {
@@ -145,8 +85,8 @@ static void width_zero_scores_zero(void **state) {
     small_make(&s, 2, 3);
     s.problem.query.shape[3] = s.problem.key.shape[3] = 0;
     s.problem.score.scale = 0;
-    run(&s);
-    for (int i = 0; i < 2; i++) assert_row(&s, i, (const double[]){1, 1, 1}, 0);
+    small_run(&s);
+    for (int i = 0; i < 2; i++) assert_small_row(&s, i, (const double[]){1, 1, 1}, 0);
 }
 
 /* 2 tanh(s / 2) is 0 at s = 0, 1 at log(3) and -1 at -log(3). */
@@ -157,8 +97,8 @@ static void soft_cap(void **state) {
     small_make(&s, 1, 3);
     s.problem.key = attn_tensor_f64(key, 1, 1, 3, 1);
     s.problem.score.softcap = 2;
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, exp(1), exp(-1)}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, exp(1), exp(-1)}, 0);
 }
 
 static void bias_is_added_after_the_cap(void **state) {
@@ -169,8 +109,8 @@ static void bias_is_added_after_the_cap(void **state) {
     s.problem.key = attn_tensor_f64(key, 1, 1, 3, 1);
     s.problem.score.softcap = 2;
     s.problem.score.bias = attn_tensor_f64(bias, 1, 1, 1, 3);
-    run(&s);
-    assert_row(&s, 0, (const double[]){5, 6 * exp(1), 7 * exp(-1)}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){5, 6 * exp(1), 7 * exp(-1)}, 0);
 }
 
 /* exp(-log(2) * distance) halves with every step from the query's position. */
@@ -181,19 +121,19 @@ static void alibi(void **state) {
     small_make(&s, 2, 4);
     s.problem.key = attn_tensor_f64(zeros, 1, 1, 4, 1);
     s.problem.score.alibi_slopes = attn_tensor_f64(&slope, 1, 1, 1, 1);
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, .5, .25, .125}, 0);
-    assert_row(&s, 1, (const double[]){.5, 1, .5, .25}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, .5, .25, .125}, 0);
+    assert_small_row(&s, 1, (const double[]){.5, 1, .5, .25}, 0);
 
     s.problem.mask.alignment = ATTN_ALIGN_BOTTOM_RIGHT; /* positions 2 and 3 */
-    run(&s);
-    assert_row(&s, 0, (const double[]){.25, .5, 1, .5}, 0);
-    assert_row(&s, 1, (const double[]){.125, .25, .5, 1}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){.25, .5, 1, .5}, 0);
+    assert_small_row(&s, 1, (const double[]){.125, .25, .5, 1}, 0);
 
     s.problem.mask.query_offset = -3; /* -1 and 0 */
-    run(&s);
-    assert_row(&s, 0, (const double[]){.5, .25, .125, .0625}, 0);
-    assert_row(&s, 1, (const double[]){1, .5, .25, .125}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){.5, .25, .125, .0625}, 0);
+    assert_small_row(&s, 1, (const double[]){1, .5, .25, .125}, 0);
 }
 
 static void sink_takes_its_share(void **state) {
@@ -202,8 +142,8 @@ static void sink_takes_its_share(void **state) {
     small s;
     small_make(&s, 1, 3);
     s.problem.score.sinks = attn_tensor_f64(&sink, 1, 1, 1, 1);
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 2, 3}, 4);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 2, 3}, 4);
 }
 
 /* Even one that dwarfs every score: exp(1000) is no float64. */
@@ -213,7 +153,7 @@ static void huge_sink(void **state) {
     small s;
     small_make(&s, 1, 3);
     s.problem.score.sinks = attn_tensor_f64(&sink, 1, 1, 1, 1);
-    run(&s);
+    small_run(&s);
     assert_true(s.output[0] == 0 && s.weights[0] == 0 && s.lse[0] == 1000);
 }
 
@@ -221,8 +161,8 @@ static void heads_share_key_heads_in_groups(void **state) {
     (void)state;
     const double value[] = {10, 20};
     double output[6];
-    const attn_problem p = {.query = attn_tensor_f64(one, 1, 6, 1, 1),
-                            .key = attn_tensor_f64(one, 1, 2, 1, 1),
+    const attn_problem p = {.query = attn_tensor_f64(small_ones, 1, 6, 1, 1),
+                            .key = attn_tensor_f64(small_ones, 1, 2, 1, 1),
                             .value = attn_tensor_f64(value, 1, 2, 1, 1),
                             .output = attn_tensor_f64(output, 1, 6, 1, 1)};
     assert_int_equal(attn_reference_forward(&p), ATTN_OK);
@@ -236,12 +176,12 @@ static void strides_are_followed(void **state) {
     small_make(&s, 1, 3);
     s.problem.key.data = (void *)(uintptr_t)&reversed[5];
     s.problem.key.stride[2] = -2;
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 2, 3}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 2, 3}, 0);
 
     s.problem.key.stride[2] = 0; /* every key is key 0 */
-    run(&s);
-    assert_row(&s, 0, (const double[]){1, 1, 1}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){1, 1, 1}, 0);
 }
 
 static void float32_is_rounded_once(void **state) {
@@ -266,7 +206,7 @@ static void results_are_optional(void **state) {
         small_make(&s, 1, 4);
         attn_tensor *const results[] = {&s.problem.output, &s.problem.lse, &s.problem.weights};
         *results[missing] = (attn_tensor){0};
-        run(&s);
+        small_run(&s);
         assert_int_equal(isnan(s.output[0]), missing == 0);
         assert_int_equal(isnan(s.lse[0]), missing == 1);
         assert_int_equal(isnan(s.weights[0]), missing == 2);
@@ -380,7 +320,7 @@ static void bias_of_minus_infinity_masks(void **state) {
     small_make(&s, 2, 3);
     s.value[1] = NAN;
     s.problem.score.bias = attn_tensor_f64(bias, 1, 1, 2, 3);
-    run(&s);
+    small_run(&s);
     assert_near(s.output[0], (1 * 1 + 3 * 3) / 4.);
     assert_near(s.lse[0], log(4));
     assert_true(s.output[1] == 0 && s.lse[1] == -INFINITY && s.weights[1 * 3] == 0);
@@ -399,7 +339,7 @@ static void packed_sequences(void **state) {
     s.problem.mask.key_lengths = key_lengths;
     s.problem.mask.causal = true;
     s.problem.weights = attn_tensor_f64(s.weights, 1, 1, 4, 3);
-    run(&s);
+    small_run(&s);
     const double weights[4][3] = {{0, 0, 0}, {1, 0, 0}, {1. / 3, 2. / 3, 0}, {1, 0, 0}};
     const double output[4] = {0, 1, 5. / 3, 3}, sums[4] = {0, 1, 3, 3};
     for (int i = 0; i < 4; i++) {
@@ -408,7 +348,7 @@ static void packed_sequences(void **state) {
         assert_near(s.lse[i], log(sums[i]));
     }
     s.problem.mask.alignment = ATTN_ALIGN_BOTTOM_RIGHT; /* query 3 now stands at key 2 + 1 */
-    run(&s);
+    small_run(&s);
     assert_near(s.weights[3 * 3], 3. / 7);
     assert_near(s.output[3], 25. / 7);
 }
@@ -425,7 +365,7 @@ static void packed_documents_lie_as_the_tensors_do(void **state) {
     s.problem.mask.query_documents = query;
     s.problem.mask.key_documents = key;
     s.problem.weights = attn_tensor_f64(s.weights, 1, 1, 2, 3);
-    run(&s);
+    small_run(&s);
     assert_near(s.output[0], (1 * 1 + 3 * 3) / 4.); /* keys 0 and 2 */
     assert_near(s.output[1], 4);                    /* key 3, its key 0 */
     assert_near(s.weights[3], 1);
@@ -438,10 +378,10 @@ static void nothing_to_attend_to(void **state) {
     const double sink = 2.5;
     small s;
     small_make(&s, 2, 0);
-    run(&s);
+    small_run(&s);
     for (int i = 0; i < 2; i++) assert_true(s.output[i] == 0 && s.lse[i] == -INFINITY);
     s.problem.score.sinks = attn_tensor_f64(&sink, 1, 1, 1, 1);
-    run(&s);
+    small_run(&s);
     for (int i = 0; i < 2; i++) assert_true(s.output[i] == 0 && s.lse[i] == sink);
 }
 
@@ -453,7 +393,7 @@ static void padding_has_no_sink(void **state) {
     small_make(&s, 2, 3);
     s.problem.score.sinks = attn_tensor_f64(&sink, 1, 1, 1, 1);
     s.problem.mask.query_lengths = &real;
-    run(&s);
+    small_run(&s);
     assert_true(s.output[1] == 0 && s.lse[1] == -INFINITY && s.weights[3] == 0);
 }
 
@@ -463,10 +403,10 @@ static void scores_of_minus_infinity(void **state) {
     small s;
     small_make(&s, 1, 3);
     s.problem.key = attn_tensor_f64(key, 1, 1, 3, 1);
-    run(&s);
-    assert_row(&s, 0, (const double[]){0, 2, 0}, 0);
+    small_run(&s);
+    assert_small_row(&s, 0, (const double[]){0, 2, 0}, 0);
     s.problem.key.shape[2] = s.problem.value.shape[2] = s.problem.weights.shape[3] = 1;
-    run(&s);
+    small_run(&s);
     assert_true(s.output[0] == 0 && s.weights[0] == 0 && s.lse[0] == -INFINITY);
 }
 
@@ -479,7 +419,7 @@ static void live_nan_and_plus_infinity_come_out(void **state) {
         small_make(&s, 2, 3);
         s.problem.key = attn_tensor_f64(key, 1, 1, 3, 1);
         s.problem.mask.window = (attn_window){true, 0, -1}; /* query 1 does not see key 0 */
-        run(&s);
+        small_run(&s);
         assert_true(isnan(s.output[0]) && isnan(s.lse[0]) && isnan(s.weights[2]));
         assert_true(s.weights[3] == 0);
         assert_near(s.weights[4], 1 / (1 + exp(1)));
@@ -492,7 +432,7 @@ static void huge_scores_do_not_overflow(void **state) {
     small s;
     small_make(&s, 1, 3);
     s.problem.key = attn_tensor_f64(key, 1, 1, 3, 1);
-    run(&s);
+    small_run(&s);
     assert_true(s.weights[0] == 0);
     /* scores of 1e4 have an ulp of 2^-39, which is what the weights can be off by */
     assert_true(fabs(s.weights[1] - .25) < 0x1p-39 && fabs(s.weights[2] - .75) < 0x1p-39);

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,82 @@ static void nan_in_all_that_is_hidden(void **state) {
         assert_same_bits(&clean.lse, &s.problem.lse, "lse");
         assert_same_bits(&clean.weights, &s.problem.weights, "weights");
         forget(&clean);
+        sample_free(&s);
+    }
+}
+
+/* Keys that no query sees go bad. */
+static void spoil_hidden_keys(const sample *s, int64_t b, int64_t from, int64_t to) {
+    const attn_problem *const p = &s->problem;
+    for (int64_t j = from; j < to; j++) {
+        for (int64_t c = 0; c < p->key.shape[3]; c++) set_element(&p->key, b, 0, j, c, NAN);
+        for (int64_t c = 0; c < p->value.shape[3]; c++)
+            set_element(&p->value, b, 0, j, c, INFINITY);
+    }
+}
+
+/* The same of every score and normalizer, and with views: behind lengths, behind a causal mask (from
+ * the top left, n_query queries see no more than n_query keys), and in the midst of those that
+ * are seen, where mask.allowed hides them. */
+static void check_hidden_keys(const target *on, const spec *what, int way) {
+    named_tensor all[MAX_RESULTS];
+    attn_tensor clean[MAX_RESULTS];
+    unsigned char allowed[300];
+    sample s;
+    sample_make(&s, what);
+    memset(allowed, 1, sizeof allowed);
+    memset(allowed + 11, 0, 9);
+    if (way == 2) s.problem.mask.allowed = attn_tensor_bool(allowed, 1, 1, 1, what->n_key);
+    forward(on, &s);
+    const int count = sample_results(&s, all);
+    for (int k = 0; k < count; k++) clean[k] = tensor_copy(all[k].tensor, ATTN_DTYPE_NONE);
+    for (int64_t b = 0; b < what->batch; b++) {
+        const int64_t first[] = {s.lengths[1][b], what->n_query, 11};
+        spoil_hidden_keys(&s, b, first[way], way == 2 ? 20 : what->n_key);
+    }
+    sample_poison(&s);
+    forward(on, &s);
+    for (int k = 0; k < count; k++) {
+        char text[640];
+        snprintf(text, sizeof text, "%s\n%s", sample_text(&s, on->isa), all[k].name);
+        assert_same_bits(&clean[k], all[k].tensor, text);
+        free(clean[k].data);
+    }
+    sample_free(&s);
+}
+
+static void nan_that_is_hidden_from_every_score(void **state) {
+    static const unsigned rules[] = {RULE_KEY_LENGTHS, RULE_CAUSAL, 0};
+    for (uint64_t seed = 0; seed < SCORE_KINDS * NORMALIZERS; seed++) {
+        for (int way = 0; way < 3; way++) {
+            spec what = usual(seed + seed / 8 + (uint64_t)way); /* few and many of each */
+            what.kind = (attn_score_kind)(seed % SCORE_KINDS);
+            what.normalizer = (attn_normalizer_kind)(seed % NORMALIZERS);
+            what.rules = rules[way];
+            what.terms = seed % 3 == 0 ? RELATIVE_TERMS | TERM_OFFSET : TERM_GUMBEL;
+            what.views = ALL_VIEWS;
+            what.n_key = seed % 5 == 0 ? 260 : 60;
+            check_hidden_keys(*state, &what, way);
+        }
+    }
+}
+
+/* NaN in a visible key or value spoils what the reference says it does: where a row is weighed as a
+ * whole all of its weights, else its own; and with it outputs. Not with dropout: what is dropped of a
+ * spoilt row is NaN or 0 (docs/NUMERICS.md). */
+static void visible_nan_of_every_score(void **state) {
+    for (uint64_t seed = 0; seed < SCORE_KINDS * NORMALIZERS; seed++) {
+        spec what = usual(seed + seed / 8);
+        what.kind = (attn_score_kind)(seed % SCORE_KINDS);
+        what.normalizer = (attn_normalizer_kind)(seed % NORMALIZERS);
+        what.rules = seed % 3 == 0 ? RULE_CAUSAL | RULE_BOTTOM_RIGHT : RULE_ALLOWED;
+        what.terms = seed % 5 == 0 ? TERM_LOCAL : 0;
+        what.n_key = seed % 4 == 0 ? 260 : 40;
+        sample s;
+        sample_make(&s, &what);
+        attn_tensor *const t = seed % 2 ? &s.problem.key : &s.problem.value;
+        set_element(t, 1, 0, 17, t->shape[3] - 1, NAN);
+        compare_with_reference(*state, &s);
         sample_free(&s);
     }
 }
@@ -501,6 +578,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_numbers_reach_just_the_rows_that_see_them),
         cmocka_unit_test(nan_in_all_that_is_hidden),
+        cmocka_unit_test(nan_that_is_hidden_from_every_score),
+        cmocka_unit_test(visible_nan_of_every_score),
         cmocka_unit_test(nan_in_one_query_stays_there),
         cmocka_unit_test(visible_scores_of_minus_infinity),
         cmocka_unit_test(what_is_visible_comes_late),

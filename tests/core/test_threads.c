@@ -73,13 +73,16 @@ static spec usual(uint64_t seed) {
                   .d = 16,
                   .d_value = 16,
                   .rules = seed % 5 == 0 ? RULE_CAUSAL | RULE_ALLOWED | RULE_SINKS : 0,
-                  .results = WANT_ALL};
+                  .results = WANT_ALL,
+                  .terms = seed % 2 ? TERM_SCORE_CALL | TERM_DROPOUT : 0,
+                  .views = seed % 2 ? ALL_VIEWS & ~(1u << VIEW_PATH) : 0};
 }
 
-static void assert_same_results(const attn_problem *a, const attn_problem *b) {
-    assert_same_bits(&a->output, &b->output, "output");
-    assert_same_bits(&a->lse, &b->lse, "lse");
-    assert_same_bits(&a->weights, &b->weights, "weights");
+static void assert_same_results(sample *a, sample *b) {
+    named_tensor in_a[MAX_RESULTS], in_b[MAX_RESULTS];
+    const int count = sample_results(a, in_a);
+    assert_int_equal(sample_results(b, in_b), count);
+    for (int k = 0; k < count; k++) assert_same_bits(in_a[k].tensor, in_b[k].tensor, in_a[k].name);
 }
 
 static void the_callers_loop_does_the_work(void **state) {
@@ -94,7 +97,7 @@ static void the_callers_loop_does_the_work(void **state) {
         sample_make(&other, &what);
         assert_int_equal(attn_forward(on->context, &one.problem), ATTN_OK);
         assert_int_equal(attn_forward(context, &other.problem), ATTN_OK);
-        assert_same_results(&one.problem, &other.problem);
+        assert_same_results(&one, &other);
         assert_true(atomic_load(&l.calls) >= 1 && atomic_load(&l.tasks) >= 2);
         sample_free(&one);
         sample_free(&other);
@@ -109,7 +112,7 @@ enum { CALLERS = 6, ROUNDS = 4 };
 typedef struct caller {
     attn_context *context;
     sample mine;
-    attn_problem expected; /* the same problem's results, computed alone */
+    attn_tensor expected[MAX_RESULTS]; /* the same problem's results, computed alone */
     bool wrong;
 } caller;
 
@@ -120,13 +123,12 @@ static bool same_bytes(const attn_tensor *a, const attn_tensor *b) {
 /* Runs on a thread of its own, where cmocka must not be called: it only notes what went wrong. */
 static void *call_again_and_again(void *argument) {
     caller *const c = argument;
-    const attn_problem *const p = &c->mine.problem;
+    named_tensor results[MAX_RESULTS];
+    const int count = sample_results(&c->mine, results);
     for (int round = 0; round < ROUNDS; round++) {
-        memset(p->output.data, POISON, tensor_elements(&p->output) * dtype_size(p->output.dtype));
-        c->wrong |= attn_forward(c->context, p) != ATTN_OK;
-        c->wrong |= !same_bytes(&p->output, &c->expected.output);
-        c->wrong |= !same_bytes(&p->lse, &c->expected.lse);
-        c->wrong |= !same_bytes(&p->weights, &c->expected.weights);
+        sample_poison(&c->mine);
+        c->wrong |= attn_forward(c->context, &c->mine.problem) != ATTN_OK;
+        for (int k = 0; k < count; k++) c->wrong |= !same_bytes(results[k].tensor, &c->expected[k]);
         c->wrong |= attn_context_scratch_bytes(c->context) == 0;
     }
     return NULL;
@@ -141,9 +143,10 @@ static void call_at_once(const target *on, attn_context *context) {
         *c = (caller){.context = context};
         sample_make(&c->mine, &what);
         assert_int_equal(attn_forward(on->context, &c->mine.problem), ATTN_OK);
-        c->expected.output = tensor_copy(&c->mine.problem.output, ATTN_DTYPE_NONE);
-        c->expected.lse = tensor_copy(&c->mine.problem.lse, ATTN_DTYPE_NONE);
-        c->expected.weights = tensor_copy(&c->mine.problem.weights, ATTN_DTYPE_NONE);
+        named_tensor results[MAX_RESULTS];
+        const int count = sample_results(&c->mine, results);
+        for (int r = 0; r < count; r++)
+            c->expected[r] = tensor_copy(results[r].tensor, ATTN_DTYPE_NONE);
     }
     for (size_t k = 0; k < CALLERS; k++) {
         assert_int_equal(pthread_create(&threads[k], NULL, call_again_and_again, &callers[k]), 0);
@@ -152,7 +155,7 @@ static void call_at_once(const target *on, attn_context *context) {
     for (size_t k = 0; k < CALLERS; k++) {
         caller *const c = &callers[k];
         if (c->wrong) fail_msg("%s: not what it is alone", sample_text(&c->mine, on->isa));
-        free(c->expected.output.data), free(c->expected.lse.data), free(c->expected.weights.data);
+        for (size_t r = 0; r < MAX_RESULTS; r++) free(c->expected[r].data);
         sample_free(&c->mine);
     }
 }

@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-enum { MAX_TENSORS = 10, MAX_SEQUENCES = 4, UNTOUCHED = 0xa5 };
+enum { MAX_TENSORS = 48, MAX_SEQUENCES = 4, UNTOUCHED = 0xa5 };
 
 typedef struct input {
     const uint8_t *at;
@@ -50,7 +50,8 @@ static void fill(input *in, attn_dtype dtype, void *block, size_t count) {
 /* A tensor over memory of its own: padded, reversed and (inputs) broadcast as the bytes say. */
 static attn_tensor make(input *in, attn_dtype dtype, bool result, int64_t d0, int64_t d1,
                         int64_t d2, int64_t d3) {
-    static const size_t sizes[] = {[ATTN_F32] = 4, [ATTN_F64] = 8, [ATTN_BOOL] = 1};
+    static const size_t sizes[] = {[ATTN_F32] = 4, [ATTN_F64] = 8, [ATTN_BOOL] = 1, [ATTN_F16] = 2,
+                                   [ATTN_U8] = 1,  [ATTN_I32] = 4, [ATTN_I64] = 8};
     attn_tensor t = attn_tensor_dense(NULL, dtype, d0, d1, d2, d3);
     int64_t step = 1, low = 0, high = 0;
     for (int i = 3; i >= 0; i--) {
@@ -91,6 +92,148 @@ static void make_score(input *in, attn_score *score, attn_dtype dtype, const int
     if (parts & 16) score->sinks = make_broadcast(in, dtype, per_head);
 }
 
+/* A matrix a head, or one for all. */
+static attn_tensor make_matrix(input *in, attn_dtype dtype, int64_t heads, int64_t rows,
+                               int64_t columns) {
+    return make(in, dtype, false, 1, take(in) % 2 ? 1 : heads, rows, columns);
+}
+
+/* What a call may point to, beside tensors. */
+typedef struct pointed {
+    int64_t lengths[2][MAX_SEQUENCES];
+    attn_relative relative;
+    attn_location location;
+    attn_local local;
+    attn_views views;
+    int64_t chosen[2], rows[2];
+} pointed;
+
+static void make_relative(input *in, pointed *x, const attn_problem *p, int64_t heads) {
+    attn_relative *const r = &x->relative;
+    const attn_dtype dtype = p->query.dtype;
+    const int64_t n = 1 + take(in) % 12, d = p->query.shape[3];
+    const uint8_t terms = take(in);
+    r->buckets = (attn_bucket_kind)(take(in) % 4);
+    r->origin = (int8_t)take(in) % 16;
+    r->max_distance = (int8_t)take(in);
+    if (terms & 1) r->bias = make_matrix(in, dtype, heads, 1, n);
+    if (terms & 2) r->keys = make_matrix(in, dtype, heads, n, d);
+    if (terms & 4) r->queries = make_matrix(in, dtype, heads, n, d);
+    if (terms & 8) r->values = make_matrix(in, dtype, heads, n, p->value.shape[3]);
+    if (terms & 16) r->content_bias = make_matrix(in, dtype, heads, 1, d);
+    if (terms & 32) r->position_bias = make_matrix(in, dtype, heads, 1, d);
+}
+
+static void make_location(input *in, pointed *x, const attn_problem *p, const int64_t full[4],
+                          int64_t hidden) {
+    attn_location *const l = &x->location;
+    const int64_t channels = take(in) % 4, width = take(in) % 8;
+    l->previous = make_broadcast(in, p->query.dtype, full);
+    l->filters = make_matrix(in, p->query.dtype, full[1], channels, width);
+    l->projection = make_matrix(in, p->query.dtype, full[1], hidden, channels);
+}
+
+/* What the kind of score needs, and sometimes what it does not take. */
+static void make_kind(input *in, attn_problem *p, pointed *x, const int64_t full[4]) {
+    attn_score *const score = &p->score;
+    const attn_dtype dtype = p->query.dtype;
+    const int64_t d = p->query.shape[3], d_key = p->key.shape[3], heads = full[1];
+    const int64_t hidden = take(in) % 8 == 0 ? 5 : d;
+    const uint8_t terms = take(in);
+    score->kind = (attn_score_kind)(take(in) % 9);
+    if (score->kind == ATTN_SCORE_GENERAL) score->weight = make_matrix(in, dtype, heads, d, d_key);
+    if (score->kind == ATTN_SCORE_LOCATION)
+        score->weight = make_matrix(in, dtype, heads, full[3], d);
+    if (score->kind == ATTN_SCORE_ADDITIVE || score->kind == ATTN_SCORE_CONCAT)
+        score->weight = make_matrix(in, dtype, heads, 1, hidden);
+    if (score->kind == ATTN_SCORE_CONCAT)
+        score->projection = make_matrix(in, dtype, heads, hidden, d + d_key);
+    if (terms & 1) score->offset = make_matrix(in, dtype, heads, 1, hidden);
+    if (terms & 2) score->normalize_weight = true;
+    if (terms & 4)
+        score->scales = make_broadcast(in, dtype, (const int64_t[4]){full[0], heads, 1, 1});
+    if (terms & 8) make_relative(in, x, p, heads), score->relative = &x->relative;
+    if (terms & 16) make_location(in, x, p, full, hidden), score->location = &x->location;
+}
+
+static void make_normalizer(input *in, attn_problem *p, pointed *x, const int64_t full[4]) {
+    attn_normalizer *const n = &p->normalizer;
+    const uint8_t terms = take(in);
+    n->kind = (attn_normalizer_kind)(take(in) % 10);
+    if (terms & 1) n->temperature = take_number(in);
+    if (terms & 2) n->alpha = 1 + take(in) / 16.0;
+    if (terms & 4) n->bias = take_number(in);
+    if (terms & 8) n->dropout = take(in) / 250.0;
+    if (terms & 16) n->gumbel = true;
+    if ((terms & 32) == 0) return;
+    x->local.half_width = take_number(in);
+    x->local.sigma = take_number(in);
+    if (terms & 64)
+        x->local.centers =
+            make_broadcast(in, p->query.dtype, (const int64_t[4]){full[0], full[1], full[2], 1});
+    n->local = &x->local;
+}
+
+/* Which heads and rows the views show; returns how many heads, and sets how many rows. */
+static int64_t choose(input *in, pointed *x, uint8_t some, int64_t heads, int64_t *rows) {
+    attn_views *const v = &x->views;
+    if (some & 1) {
+        x->chosen[0] = take(in) % 3, x->chosen[1] = x->chosen[0] + take(in) % 3;
+        v->heads = x->chosen;
+        v->head_count = heads = take(in) % 3;
+    }
+    if (some & 2) {
+        x->rows[0] = take(in) % 4, x->rows[1] = x->rows[0] + take(in) % 4;
+        v->rows = some & 4 ? x->rows : NULL;
+        v->row_count = take(in) % 3;
+        if (v->rows || v->row_count) *rows = v->row_count;
+    }
+    v->window_queries = take(in) % 8;
+    v->block_queries = take(in) % 8, v->block_keys = take(in) % 8;
+    return heads;
+}
+
+/* Of each of the tensors whose bit is set: all of one shape. */
+static void make_each(input *in, attn_tensor *const tensors[4], unsigned bits, attn_dtype dtype,
+                      const int64_t shape[4]) {
+    for (int i = 0; i < 4; i++)
+        if (bits >> i & 1)
+            *tensors[i] = make(in, dtype, true, shape[0], shape[1], shape[2], shape[3]);
+}
+
+static int64_t blocks(int64_t n, int64_t block) {
+    return block > 0 ? (n + block - 1) / block : 0;
+}
+
+static void make_views(input *in, attn_problem *p, pointed *x, const int64_t full[4]) {
+    static const attn_dtype types[] = {ATTN_F32, ATTN_F64, ATTN_F16, ATTN_U8};
+    attn_views *const v = &x->views;
+    const attn_dtype dtype = p->query.dtype, index = take(in) % 2 ? ATTN_I32 : ATTN_I64;
+    const uint8_t some = take(in), per_query = take(in), per_pair = take(in), k = take(in) % 6;
+    const int64_t n = full[0], queries = full[2], keys = full[3];
+    int64_t rows = queries;
+    const int64_t h = choose(in, x, some, full[1], &rows);
+    make_each(in,
+              (attn_tensor *const[]){&v->received_sum, &v->received_mean, &v->received_max,
+                                     &v->window_sum},
+              some >> 4, dtype, (const int64_t[]){n, h, 1, keys});
+    make_each(in, (attn_tensor *const[]){&v->entropy, &v->span, &v->distance, &v->max_logit},
+              per_query, dtype, (const int64_t[]){n, h, queries, 1});
+    make_each(in, (attn_tensor *const[]){&v->raw_scores, &v->capped_scores, &v->scores, NULL},
+              per_pair & 7, dtype, (const int64_t[]){n, h, queries, keys});
+    if (some & 8) v->weights = make(in, types[take(in) % 4], true, n, h, rows, keys);
+    if (per_query & 16) v->argmax = make(in, index, true, n, h, queries, 1);
+    if (per_query & 32) v->top_keys = make(in, index, true, n, h, queries, k);
+    if (per_query & 64) v->top_weights = make(in, dtype, true, n, h, queries, k);
+    if (per_query & 128) v->path = make(in, index, true, n, 1, queries, 2);
+    if (per_pair & 8) v->head_mean = make(in, dtype, true, n, 1, queries, keys);
+    if (per_pair & 16) v->head_statistics = make(in, dtype, true, n, h, 1, ATTN_HEAD_STATISTICS);
+    if (per_pair & 32)
+        v->block_sums = make(in, dtype, true, n, h, blocks(queries, v->block_queries),
+                             blocks(keys, v->block_keys));
+    p->views = v;
+}
+
 static void make_mask(input *in, attn_mask *mask, int64_t lengths[2][MAX_SEQUENCES],
                       const int64_t full[4]) {
     const uint8_t parts = take(in);
@@ -123,22 +266,27 @@ static void spoil(input *in, attn_problem *p) {
     else p->reserved[how % 16] = how;
 }
 
-static void make_problem(input *in, attn_problem *p, int64_t lengths[2][MAX_SEQUENCES]) {
+static void make_problem(input *in, attn_problem *p, pointed *x) {
     const attn_dtype dtype = take(in) & 1 ? ATTN_F64 : ATTN_F32;
     const int64_t batch = take(in) % MAX_SEQUENCES, kv_heads = take(in) % 3;
     const int64_t heads = kv_heads * (1 + take(in) % 2);
     const int64_t n_query = take_size(in), n_key = take_size(in);
-    const int64_t d = take_size(in), d_value = take_size(in);
+    /* Past a vector, but no wider: the reference, which is slow, looks at each feature of a pair. */
+    const int64_t d = take(in) % 20, d_value = take(in) % 20;
     const int64_t full[4] = {batch, heads, n_query, n_key};
     const uint8_t wanted = take(in);
     if (wanted & 1) p->output = make(in, dtype, true, batch, heads, n_query, d_value);
     if (wanted & 2) p->weights = make(in, dtype, true, batch, heads, n_query, n_key);
     if (wanted & 4) p->lse = make(in, dtype, true, batch, heads, n_query, 1);
     make_score(in, &p->score, dtype, full);
-    make_mask(in, &p->mask, lengths, full);
+    make_mask(in, &p->mask, x->lengths, full);
     p->query = make(in, dtype, false, batch, heads, n_query, d);
     p->key = make(in, dtype, false, batch, kv_heads, n_key, d);
     p->value = make(in, dtype, false, batch, kv_heads, n_key, d_value);
+    const uint8_t beyond = take(in);
+    if (beyond & 1) make_kind(in, p, x, full);
+    if (beyond & 2) make_normalizer(in, p, x, full);
+    if (beyond & 4) make_views(in, p, x, full);
     spoil(in, p);
 }
 
@@ -152,10 +300,10 @@ static void check_refusal(const input *in) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
-    int64_t lengths[2][MAX_SEQUENCES];
     input in = {.at = bytes, .left = size};
     attn_problem problem = {0};
-    make_problem(&in, &problem, lengths);
+    pointed beyond = {0};
+    make_problem(&in, &problem, &beyond);
     const attn_status status = attn_forward(NULL, &problem);
     if (status != ATTN_OK) check_refusal(&in);
     if (attn_reference_forward(&problem) != status) abort();

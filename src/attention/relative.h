@@ -1,0 +1,20 @@
+/* relative.h: tables whose entry depends on where a key stands relative to its query. */
+#ifndef ATTN_ATTENTION_RELATIVE_H
+#define ATTN_ATTENTION_RELATIVE_H
+
+#include "attention/score.h"
+
+/* After the queries of head g are loaded: content_bias, and the queries for the table of keys. */
+void attn_relative_begin(attn_worker *w, const attn_block *b, int g);
+
+/* Adds the terms of keys and queries to a tile of dot products with `key`. */
+void attn_relative_scores(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                          const void *key, int64_t key_stride, void *scores);
+
+/* Adds the table of biases. */
+void attn_relative_bias(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
+
+/* After a stretch of keys, with kept weights: adds the table of values, weighed, to space.stretch. */
+void attn_relative_values(attn_worker *w, const attn_block *b, attn_key_range keys);
+
+#endif
