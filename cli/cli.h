@@ -1,4 +1,4 @@
-/* cli.h: the subcommands, one file each. */
+/* cli.h: the subcommands, one file each (rollout and flow share theirs). */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -10,6 +10,9 @@ typedef bool cli_command(int argc, char **argv, io_error *error);
 
 cli_command cli_run;
 cli_command cli_show;
+cli_command cli_align;
+cli_command cli_rollout;
+cli_command cli_flow;
 cli_command cli_info;
 cli_command cli_bench;
 

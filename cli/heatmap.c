@@ -11,8 +11,7 @@ static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-/* Puts a weight in its place among the strongest. */
-static void offer_link(cli_links *links, int64_t query, int64_t key, float weight) {
+void cli_links_offer(cli_links *links, int64_t query, int64_t key, float weight) {
     int at = links->count;
     if (isnan(weight)) return;
     while (at > 0 && weight > links->link[at - 1].weight) at--;
@@ -22,12 +21,8 @@ static void offer_link(cli_links *links, int64_t query, int64_t key, float weigh
     links->link[at] = (cli_link){query, key, weight};
 }
 
-static void offer_row(cli_links *links, int64_t query, const float *row, int64_t keys) {
-    for (int64_t key = 0; key < keys; key++) offer_link(links, query, key, row[key]);
-}
-
 /* Adds one row of weights to the row of cells that it belongs to: sums, or largest so far. */
-static void reduce_row(io_heatmap *map, int64_t query, const float *row) {
+void cli_heatmap_row(io_heatmap *map, int64_t query, const float *row) {
     float *const cells = map->cells + query / map->block_rows * map->columns;
     const bool first = query % map->block_rows == 0;
     for (int64_t key = 0; key < map->keys; key++) {
@@ -52,51 +47,49 @@ static void divide_sums(io_heatmap *map) {
     }
 }
 
-/* The scale begins at 0, or below it for matrices that are no weights. */
+/* The scale begins at 0, or below it for matrices that are no weights. Hidden scores are -infinity,
+ * and count for nothing. */
 static void find_range(io_heatmap *map) {
     map->low = 0, map->high = 0;
     for (int64_t i = 0; i < map->rows * map->columns; i++) {
+        if (isinf(map->cells[i])) continue;
         map->low = fminf(map->low, map->cells[i]);
         map->high = fmaxf(map->high, map->cells[i]);
     }
 }
 
-static bool read_all(io_heatmap *map, const cli_weights *weights, int64_t batch, int64_t head,
-                     float *rows, int64_t most, cli_links *links, io_error *error) {
-    for (int64_t first = 0; first < map->queries; first += most) {
-        const int64_t left = map->queries - first;
-        const int64_t count = left < most ? left : most;
-        if (!cli_weights_rows(weights, batch, head, first, count, rows, error)) return false;
-        for (int64_t i = 0; i < count; i++) {
-            reduce_row(map, first + i, rows + i * map->keys);
-            if (links) offer_row(links, first + i, rows + i * map->keys, map->keys);
-        }
-    }
-    return true;
-}
-
-bool cli_heatmap_make(io_heatmap *map, const cli_weights *weights, int64_t batch, int64_t head,
-                      int64_t rows_most, int64_t columns_most, io_reduction reduction,
-                      cli_links *links, io_error *error) {
-    *map = (io_heatmap){.queries = weights->queries,
-                        .keys = weights->keys,
-                        .block_rows = divide_up(weights->queries, rows_most),
-                        .block_columns = divide_up(weights->keys, columns_most),
-                        .reduction = reduction,
-                        .query_tokens = &weights->problem.query_tokens,
-                        .key_tokens = &weights->problem.key_tokens};
+bool cli_heatmap_begin(io_heatmap *map, int64_t queries, int64_t keys, int64_t rows_most,
+                       int64_t columns_most, io_reduction reduction, io_error *error) {
+    *map = (io_heatmap){.queries = queries,
+                        .keys = keys,
+                        .block_rows = divide_up(queries, rows_most),
+                        .block_columns = divide_up(keys, columns_most),
+                        .reduction = reduction};
     map->rows = divide_up(map->queries, map->block_rows);
     map->columns = divide_up(map->keys, map->block_columns);
-    const int64_t fitting = chunk_weights / map->keys;
-    const int64_t most = fitting > map->queries ? map->queries : fitting > 1 ? fitting : 1;
     map->cells = calloc((size_t)(map->rows * map->columns), sizeof *map->cells);
-    float *const rows = calloc((size_t)most, (size_t)map->keys * sizeof *rows);
-    const bool good =
-        map->cells && rows
-            ? read_all(map, weights, batch, head, rows, most, links, error)
-            : io_fail(error, "no memory for the weights of %" PRId64 " queries", most);
-    if (good && reduction == IO_REDUCE_MEAN) divide_sums(map);
-    if (good) find_range(map);
+    return map->cells ||
+           io_fail(error, "no memory for a picture of %" PRId64 " x %" PRId64 " cells", map->rows,
+                   map->columns);
+}
+
+void cli_heatmap_end(io_heatmap *map) {
+    if (map->reduction == IO_REDUCE_MEAN) divide_sums(map);
+    find_range(map);
+}
+
+bool cli_weights_visit(const cli_weights *weights, int64_t batch, int64_t head,
+                       cli_row_visitor *visit, void *user, io_error *error) {
+    const int64_t fitting = chunk_weights / weights->keys;
+    const int64_t most = fitting > weights->queries ? weights->queries : fitting > 1 ? fitting : 1;
+    float *const rows = calloc((size_t)most, (size_t)weights->keys * sizeof *rows);
+    bool good = rows || io_fail(error, "no memory for the weights of %" PRId64 " queries", most);
+    for (int64_t first = 0; good && first < weights->queries; first += most) {
+        const int64_t left = weights->queries - first, count = left < most ? left : most;
+        good = cli_weights_rows(weights, batch, head, first, count, rows, error);
+        for (int64_t i = 0; good && i < count; i++)
+            visit(user, first + i, rows + i * weights->keys);
+    }
     free(rows);
     return good;
 }

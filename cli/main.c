@@ -21,6 +21,9 @@ static const struct {
 } commands[] = {
     {"run", cli_run, "compute attention over arrays in files"},
     {"show", cli_show, "draw the weights: terminal, PNG, HTML"},
+    {"align", cli_align, "find the monotone path through weights"},
+    {"rollout", cli_rollout, "follow attention through a model's layers"},
+    {"flow", cli_flow, "the same as the maximum flow from one token"},
     {"info", cli_info, "version, CPU, instruction set, threads"},
     {"bench", cli_bench, "measure speed against this machine's own peak"},
 };

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 64, HELP_COLUMN = 30, HELP_VALUE = 1000 };
+enum { OPTIONS_MAX = 128, HELP_COLUMN = 30, HELP_VALUE = 1000 };
 
 /* One whole number at *text, which moves behind it. strtoll alone would skip leading blanks. */
 static bool read_number(const char **text, int64_t *value) {
@@ -30,6 +30,13 @@ bool cli_read_numbers(const char *text, int64_t *values, int count) {
     return *text == 0;
 }
 
+bool cli_read_unsigned(const char *text, uint64_t *value) {
+    if (!*text || text[strspn(text, "0123456789")]) return false;
+    errno = 0;
+    *value = strtoull(text, NULL, 10);
+    return errno == 0;
+}
+
 bool cli_text(void *field, const char *text, io_error *error) {
     if (!*text) return io_fail(error, "expected a name");
     *(const char **)field = text;
@@ -47,6 +54,15 @@ bool cli_integer(void *field, const char *text, io_error *error) {
     return io_fail(error, "expected a whole number");
 }
 
+bool cli_size(void *field, const char *text, io_error *error) {
+    int64_t value = 0;
+    if (!cli_read_numbers(text, &value, 1) || value < 1) {
+        return io_fail(error, "expected a whole number above 0");
+    }
+    *(int64_t *)field = value;
+    return true;
+}
+
 bool cli_count(void *field, const char *text, io_error *error) {
     int64_t value = 0;
     if (!cli_read_numbers(text, &value, 1) || value < 0) {
@@ -56,16 +72,23 @@ bool cli_count(void *field, const char *text, io_error *error) {
     return true;
 }
 
-static bool read_real(const char *text, double *value) {
+bool cli_read_real(const char *text, double *value) {
     char *end = NULL;
     if (strspn(text, "+-.0123456789") == 0) return false;
     *value = strtod(text, &end);
     return *end == 0 && isfinite(*value);
 }
 
+bool cli_number(void *field, const char *text, io_error *error) {
+    double value = 0;
+    if (!cli_read_real(text, &value)) return io_fail(error, "expected a finite number");
+    *(double *)field = value;
+    return true;
+}
+
 bool cli_scale(void *field, const char *text, io_error *error) {
     double value = 0;
-    if (!read_real(text, &value) || value == 0) {
+    if (!cli_read_real(text, &value) || value == 0) {
         return io_fail(error, "expected a finite number other than 0");
     }
     *(double *)field = value;
@@ -74,8 +97,17 @@ bool cli_scale(void *field, const char *text, io_error *error) {
 
 bool cli_cap(void *field, const char *text, io_error *error) {
     double value = 0;
-    if (!read_real(text, &value) || value <= 0) {
+    if (!cli_read_real(text, &value) || value <= 0) {
         return io_fail(error, "expected a finite number above 0");
+    }
+    *(double *)field = value;
+    return true;
+}
+
+bool cli_share(void *field, const char *text, io_error *error) {
+    double value = 0;
+    if (!cli_read_real(text, &value) || value < 0 || value >= 1) {
+        return io_fail(error, "expected a number, 0 or more and less than 1");
     }
     *(double *)field = value;
     return true;
@@ -95,16 +127,54 @@ bool cli_numbers(void *field, const char *text, io_error *error) {
     return io_fail(error, "expected whole numbers, 0 or more, with commas between them (5,9)");
 }
 
+bool cli_rising(void *field, const char *text, io_error *error) {
+    const cli_list *const list = field;
+    bool good = cli_numbers(field, text, error);
+    for (int i = 1; good && i < list->count; i++) good = list->values[i] > list->values[i - 1];
+    return good || io_fail(error, "expected whole numbers, 0 or more and each above the one "
+                                  "before, with commas between them (0,3)");
+}
+
+static const char *word_at(const char *const *first, size_t step, int i) {
+    return *(const char *const *)(const void *)((const char *)first + (size_t)i * step);
+}
+
+bool cli_expect_word(const char *const *first, int count, size_t step, io_error *error) {
+    char words[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < count && used < sizeof words; i++) {
+        const char *const before = i == 0 ? "" : i + 1 < count ? ", " : " or ";
+        used += (size_t)snprintf(words + used, sizeof words - used, "%s%s", before,
+                                 word_at(first, step, i));
+    }
+    return io_fail(error, "expected %s", words);
+}
+
+bool cli_same_name(const char *name, const char *text, size_t length) {
+    if (!name || strlen(name) != length) return false;
+    for (size_t i = 0; i < length; i++) {
+        if (name[i] != (text[i] == '_' ? '-' : text[i])) return false;
+    }
+    return true;
+}
+
+bool cli_word(const char *const *first, int count, size_t step, const char *text, int *choice,
+              io_error *error) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(text, word_at(first, step, i)) != 0) continue;
+        *choice = i;
+        return true;
+    }
+    return cli_expect_word(first, count, step, error);
+}
+
 bool cli_causal_rule(void *field, const char *text, io_error *error) {
     static const char *const names[] = {
         [ATTN_ALIGN_TOP_LEFT] = "top-left", [ATTN_ALIGN_BOTTOM_RIGHT] = "bottom-right"};
-    for (int i = ATTN_ALIGN_TOP_LEFT; i <= ATTN_ALIGN_BOTTOM_RIGHT; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *(cli_causal *)field = (cli_causal){.enabled = true, .alignment = (attn_alignment)i};
-            return true;
-        }
-    }
-    return io_fail(error, "expected top-left or bottom-right");
+    int corner = 0;
+    if (!cli_word(names, 2, sizeof names[0], text, &corner, error)) return false;
+    *(cli_causal *)field = (cli_causal){.enabled = true, .alignment = (attn_alignment)corner};
+    return true;
 }
 
 bool cli_window(void *field, const char *text, io_error *error) {
@@ -207,6 +277,14 @@ static bool explain(const cli_usage *usage, int answer, char **argv, io_error *e
     return io_fail(error, "unknown or ambiguous option %s: see %s --help", shown, usage->command);
 }
 
+/* Where -o finds what it is short for; NULL if the command has no --output. */
+static const entry *output_entry(const entry *entries, const struct option *longs) {
+    for (int i = 0; longs[i].name; i++) {
+        if (strcmp(longs[i].name, "output") == 0) return &entries[i];
+    }
+    return NULL;
+}
+
 static bool apply(const entry *chosen, void *settings, io_error *error) {
     io_error reason;
     if (chosen->option->parse((char *)settings + chosen->offset, optarg, &reason)) return true;
@@ -220,18 +298,21 @@ cli_parsed cli_parse(const cli_usage *usage, int argc, char **argv, void *settin
     entry entries[OPTIONS_MAX];
     struct option longs[OPTIONS_MAX + 2];
     flatten(usage, entries, longs);
+    const entry *const output = output_entry(entries, longs);
     opterr = 0;
     for (;;) {
         optopt = 0;
-        const int answer = getopt_long(argc, argv, ":h", longs, NULL);
+        const int answer = getopt_long(argc, argv, output ? ":ho:" : ":h", longs, NULL);
         if (answer == -1) break;
         if (answer == 'h' || answer == HELP_VALUE) {
             print_help(usage);
             return CLI_HELP_SHOWN;
         }
-        const bool good = answer > HELP_VALUE
-                              ? apply(&entries[answer - HELP_VALUE - 1], settings, error)
-                              : explain(usage, answer, argv, error);
+        const entry *const chosen = answer > HELP_VALUE ? &entries[answer - HELP_VALUE - 1]
+                                    : answer == 'o'     ? output
+                                                        : NULL;
+        const bool good =
+            chosen ? apply(chosen, settings, error) : explain(usage, answer, argv, error);
         if (!good) return CLI_BAD_OPTION;
     }
     if (argc - optind <= usage->operands) return CLI_PARSED;

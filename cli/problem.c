@@ -1,5 +1,7 @@
 #include "problem.h"
 
+#include "kinds.h"
+
 #include "../io/npy.h"
 
 #include <inttypes.h>
@@ -8,95 +10,102 @@
 
 #define FIELD(member) offsetof(cli_problem_settings, member)
 
-const cli_option cli_input_options[] = {
-    {"query", "FILE",
-     "queries, .npy: [length, width], [heads, length, width]\n"
-     "or [batch, heads, length, width], float32 or float64",
-     cli_text, FIELD(query)},
-    {"key", "FILE", "keys; their heads must divide the query's", cli_text, FIELD(key)},
-    {"value", "FILE", "values, one for each key", cli_text, FIELD(value)},
-    {0},
+/* How the dimensions of a file become the four of a tensor: they end before `end`. */
+typedef enum layout { BATCHED, MATRICES, VECTORS, NUMBERS, PLACES } layout;
+
+static const struct {
+    int least, most, end;
+    bool row; /* heads come last but one: they change places with a dimension of 1 before them */
+} layouts[] = {
+    [BATCHED] = {2, 4, 4, false},  /* [batch, heads, rows, columns] */
+    [MATRICES] = {2, 3, 4, false}, /* [heads, rows, columns] */
+    [VECTORS] = {1, 2, 4, true},   /* [heads, columns] */
+    [NUMBERS] = {1, 2, 2, false},  /* [batch, heads] */
+    [PLACES] = {1, 3, 3, false},   /* [batch, heads, rows] */
 };
 
-const cli_option cli_score_options[] = {
-    {"scale", "S", "multiplies the dot products (1/sqrt(width))", cli_scale, FIELD(scale)},
-    {"softcap", "C", "caps scores: s becomes C*tanh(s/C)", cli_cap, FIELD(softcap)},
-    {"bias", "FILE",
-     "added to the scores: [queries, keys], 2 to 4 dimensions;\n"
-     "sizes of 1 broadcast",
-     cli_text, FIELD(bias)},
-    {"alibi", "FILE", "ALiBi slopes: [heads] or [batch, heads]", cli_text, FIELD(alibi)},
-    {"sinks", "FILE", "attention sinks, a logit a head: [heads] or [batch, heads]", cli_text,
-     FIELD(sinks)},
-    {0},
-};
-
-const cli_option cli_mask_options[] = {
-    {"causal", "CORNER",
-     "a query sees no later keys; the first query stands at the\n"
-     "first key (top-left) or the last at the last (bottom-right)",
-     cli_causal_rule, FIELD(causal)},
-    {"window", "L,R",
-     "a query sees L keys to its left and R to its right;\n"
-     "-1: no limit on that side",
-     cli_window, FIELD(window)},
-    {"query-offset", "N", "moves the queries N keys to the right", cli_integer,
-     FIELD(query_offset)},
-    {"mask", "FILE",
-     "who may attend, bool: [queries, keys], 2 to 4 dimensions;\n"
-     "sizes of 1 broadcast",
-     cli_text, FIELD(mask)},
-    {"query-lengths", "N,...", "how many queries are real, for each row of the batch", cli_numbers,
-     FIELD(query_lengths)},
-    {"key-lengths", "N,...", "how many keys are real, for each row of the batch", cli_numbers,
-     FIELD(key_lengths)},
-    {"prefix-lengths", "N,...", "how many first keys --causal does not hide", cli_numbers,
-     FIELD(prefix_lengths)},
-    {0},
-};
-
-const cli_option cli_machine_options[] = {
-    {"threads", "N", "how many threads (0: OMP_NUM_THREADS or all)", cli_count, FIELD(threads)},
-    {"isa", "NAME", "use no better instruction set than this (see attn info)", cli_isa, FIELD(isa)},
-    {0},
-};
-
-/* Everything that is read from a file: which setting names it, where it goes, its dimensions. */
+/* Everything that is read from a file: which setting names it, where it goes, how it is laid out. */
 static const struct input {
     const char *name;  /* of the option, and of the tensor in a .safetensors file */
     const char *field; /* as the library's sentences call it */
     size_t setting, tensor;
-    int dims_min, dims_max; /* the dimensions end before dims_max of the tensor's four */
+    bool extra;    /* the tensor is in cli_extras, else in the problem */
+    bool by_query; /* its rows are queries */
+    layout layout;
+    cli_weight weight; /* for scores with this kind of weight alone; NONE: for all */
 } inputs[CLI_INPUTS] = {
-    {"query", "query", FIELD(query), offsetof(attn_problem, query), 2, 4},
-    {"key", "key", FIELD(key), offsetof(attn_problem, key), 2, 4},
-    {"value", "value", FIELD(value), offsetof(attn_problem, value), 2, 4},
-    {"bias", "score.bias", FIELD(bias), offsetof(attn_problem, score.bias), 2, 4},
-    {"mask", "mask.allowed", FIELD(mask), offsetof(attn_problem, mask.allowed), 2, 4},
-    {"sinks", "score.sinks", FIELD(sinks), offsetof(attn_problem, score.sinks), 1, 2},
-    {"alibi", "score.alibi_slopes", FIELD(alibi), offsetof(attn_problem, score.alibi_slopes), 1, 2},
+#define PROBLEM(setting, field) #field, FIELD(setting), offsetof(attn_problem, field), false
+#define SCORE(setting, field) "score." #field, FIELD(setting), offsetof(cli_extras, field), true
+#define LOCAL(setting, field) \
+    "normalizer." #field, FIELD(setting), offsetof(cli_extras, field), true
+    {"query", PROBLEM(query, query), true, BATCHED, 0},
+    {"key", PROBLEM(key, key), false, BATCHED, 0},
+    {"value", PROBLEM(value, value), false, BATCHED, 0},
+    {"bias", PROBLEM(bias, score.bias), true, BATCHED, 0},
+    {"mask", PROBLEM(mask, mask.allowed), true, BATCHED, 0},
+    {"sinks", PROBLEM(sinks, score.sinks), false, NUMBERS, 0},
+    {"alibi", PROBLEM(alibi, score.alibi_slopes), false, NUMBERS, 0},
+    {"score-scales", PROBLEM(score_scales, score.scales), false, NUMBERS, 0},
+    {"score-weight", PROBLEM(score_weight, score.weight), false, VECTORS, CLI_WEIGHT_VECTOR},
+    {"score-weight", PROBLEM(score_weight, score.weight), false, MATRICES, CLI_WEIGHT_MATRIX},
+    {"score-weight", SCORE(score_weight, relative.keys), false, MATRICES, CLI_WEIGHT_TABLE},
+    {"score-projection", PROBLEM(score_projection, score.projection), false, MATRICES, 0},
+    {"score-bias", PROBLEM(score_bias, score.offset), false, VECTORS, 0},
+    {"relative-bias", SCORE(relative_bias, relative.bias), false, VECTORS, 0},
+    {"relative-queries", SCORE(relative_queries, relative.queries), false, MATRICES, 0},
+    {"relative-values", SCORE(relative_values, relative.values), false, MATRICES, 0},
+    {"relative-content-bias", SCORE(relative_content_bias, relative.content_bias), false, VECTORS,
+     0},
+    {"relative-position-bias", SCORE(relative_position_bias, relative.position_bias), false,
+     VECTORS, 0},
+    {"location-previous", SCORE(location_previous, location.previous), true, BATCHED, 0},
+    {"location-filters", SCORE(location_filters, location.filters), false, MATRICES, 0},
+    {"location-projection", SCORE(location_projection, location.projection), false, MATRICES, 0},
+    {"local-centers", LOCAL(local_centers, local.centers), true, PLACES, 0},
+#undef PROBLEM
+#undef SCORE
+#undef LOCAL
 };
-enum { REQUIRED = 3 }; /* the first of them */
+enum { QUERY, KEY, VALUE, REQUIRED }; /* the first of them */
 
 static const char *setting_of(const cli_problem_settings *settings, const struct input *input) {
     const char *path = NULL;
-    memcpy(&path, (const char *)settings + input->setting, sizeof path);
+    if (!input->weight || input->weight == cli_scores[settings->score].weight) {
+        memcpy(&path, (const char *)settings + input->setting, sizeof path);
+    }
     return path;
+}
+
+static attn_tensor *tensor_of(const struct input *input, attn_problem *problem,
+                              cli_extras *extras) {
+    char *const base = input->extra ? (char *)extras : (char *)problem;
+    return (attn_tensor *)(void *)(base + input->tensor);
 }
 
 /* What the library can not know: how many dimensions the file may have, and that a mask is bool. */
 static bool check_kind(const struct input *input, const io_array *array, const char *path,
                        io_error *error) {
-    const bool mask = input->tensor == offsetof(attn_problem, mask.allowed);
-    if (array->dims < input->dims_min || array->dims > input->dims_max) {
+    const bool mask = input->tensor == offsetof(attn_problem, mask.allowed) && !input->extra;
+    const bool real = array->dtype == ATTN_F32 || array->dtype == ATTN_F64;
+    const bool truth = array->dtype == ATTN_BOOL || array->dtype == ATTN_U8;
+    const int least = layouts[input->layout].least, most = layouts[input->layout].most;
+    if (array->dims < least || array->dims > most) {
         return io_fail(error, "%s: %s has %d dimension%s: expected %d to %d", path, input->name,
-                       array->dims, array->dims == 1 ? "" : "s", input->dims_min, input->dims_max);
+                       array->dims, array->dims == 1 ? "" : "s", least, most);
     }
-    if (mask != (array->dtype == ATTN_BOOL)) {
-        return io_fail(error, "%s: %s holds %s: expected %s", path, input->name,
-                       io_dtype_name(array->dtype), mask ? "bool" : "float32 or float64");
+    if (mask ? truth : real) return true;
+    return io_fail(error, "%s: %s holds %s: expected %s", path, input->name,
+                   io_dtype_name(array->dtype), mask ? "bool" : "float32 or float64");
+}
+
+static attn_tensor lay_out(const struct input *input, const io_array *array) {
+    attn_tensor tensor = io_array_tensor(array, layouts[input->layout].end);
+    if (tensor.dtype == ATTN_U8) tensor.dtype = ATTN_BOOL; /* a mask of bytes */
+    if (layouts[input->layout].row) {
+        tensor.shape[1] = tensor.shape[2], tensor.stride[1] = tensor.stride[2];
+        tensor.shape[2] = 1, tensor.stride[2] = 0;
     }
-    return true;
+    return tensor;
 }
 
 static bool load_input(cli_problem *loaded, int i, const char *path, bool named, io_error *error) {
@@ -106,8 +115,7 @@ static bool load_input(cli_problem *loaded, int i, const char *path, bool named,
     const bool opened = named ? io_safetensors_array(&loaded->file, input->name, array, error)
                               : io_npy_open(array, path, error);
     if (!opened || !check_kind(input, array, path, error)) return false;
-    const attn_tensor tensor = io_array_tensor(array, input->dims_max);
-    memcpy((char *)&loaded->problem + input->tensor, &tensor, sizeof tensor);
+    *tensor_of(input, &loaded->problem, &loaded->extras) = lay_out(input, array);
     return true;
 }
 
@@ -146,7 +154,13 @@ bool cli_problem_settings_are_plain(const cli_problem_settings *settings) {
     bool plain = settings->scale == 0 && settings->softcap == 0 && !settings->causal.enabled &&
                  !settings->window.enabled && settings->query_offset == 0 &&
                  settings->query_lengths.count == 0 && settings->key_lengths.count == 0 &&
-                 settings->prefix_lengths.count == 0;
+                 settings->prefix_lengths.count == 0 && settings->score == 0 &&
+                 !settings->score_weight && !settings->normalize_weight &&
+                 settings->relative_buckets == 0 && settings->relative_origin == 0 &&
+                 settings->relative_max_distance == 0 && settings->normalizer == 0 &&
+                 settings->temperature == 0 && settings->alpha == 0 &&
+                 settings->sigmoid_bias == 0 && !settings->local.enabled &&
+                 settings->local_sigma == 0 && !settings->gumbel && settings->dropout == 0;
     for (int i = 0; i < CLI_INPUTS; i++) plain = plain && !setting_of(settings, &inputs[i]);
     return plain;
 }
@@ -172,12 +186,114 @@ static bool use_lengths(const cli_problem *loaded, const char *option, const cli
     return true;
 }
 
+static bool has_relative(const cli_problem_settings *settings) {
+    return cli_scores[settings->score].weight == CLI_WEIGHT_TABLE || settings->relative_bias ||
+           settings->relative_queries || settings->relative_values ||
+           settings->relative_content_bias || settings->relative_position_bias;
+}
+
+static bool has_location(const cli_problem_settings *settings) {
+    return settings->location_previous || settings->location_filters ||
+           settings->location_projection;
+}
+
+/* Whether the score takes, or needs, what an option names a file for. */
+static bool check_part(const cli_problem_settings *settings, const char *option, const char *file,
+                       bool takes, bool needs, io_error *error) {
+    const char *const name = cli_scores[settings->score].name;
+    if (file && !takes) return io_fail(error, "--%s %s: --score %s takes none", option, file, name);
+    return file || !needs || io_fail(error, "--score %s needs --%s", name, option);
+}
+
+static bool check_score(const cli_problem_settings *settings, io_error *error) {
+    const cli_score *const score = &cli_scores[settings->score];
+    const bool weight = score->weight != CLI_WEIGHT_NONE,
+               location = score->hidden && has_location(settings);
+    if (settings->normalize_weight && !score->hidden) {
+        return io_fail(error, "--normalize-weight: --score %s does not take it", score->name);
+    }
+    return check_part(settings, "score-weight", settings->score_weight, weight, weight, error) &&
+           check_part(settings, "score-projection", settings->score_projection, score->projection,
+                      score->projection, error) &&
+           check_part(settings, "score-bias", settings->score_bias, score->hidden, false, error) &&
+           check_part(settings, "location-previous", settings->location_previous, score->hidden,
+                      location, error) &&
+           check_part(settings, "location-filters", settings->location_filters, score->hidden,
+                      location, error) &&
+           check_part(settings, "location-projection", settings->location_projection, score->hidden,
+                      location, error);
+}
+
+static bool check_relative(const cli_problem_settings *settings, io_error *error) {
+    const bool chosen = settings->relative_buckets != 0 || settings->relative_origin != 0 ||
+                        settings->relative_max_distance != 0;
+    if (settings->relative_position_bias &&
+        cli_scores[settings->score].weight != CLI_WEIGHT_TABLE) {
+        return io_fail(error, "--relative-position-bias needs --score relative");
+    }
+    if (!chosen || has_relative(settings)) return true;
+    return io_fail(error, "--relative-%s says nothing without an option that names a table",
+                   settings->relative_buckets != 0  ? "buckets"
+                   : settings->relative_origin != 0 ? "origin"
+                                                    : "max-distance");
+}
+
+static bool check_normalizer(const cli_problem_settings *settings, io_error *error) {
+    const cli_normalizer *const normalizer = &cli_normalizers[settings->normalizer];
+    if (settings->alpha != 0 && !normalizer->alpha) {
+        return io_fail(error, "--alpha: --normalizer %s takes none, only entmax does",
+                       normalizer->name);
+    }
+    if (settings->sigmoid_bias != 0 && normalizer->kind != ATTN_SIGMOID) {
+        return io_fail(error, "--sigmoid-bias: --normalizer %s takes none, only sigmoid does",
+                       normalizer->name);
+    }
+    if (settings->sinks && normalizer->kind != ATTN_SOFTMAX) {
+        return io_fail(error, "--sinks %s: --normalizer %s takes none, only softmax does",
+                       settings->sinks, normalizer->name);
+    }
+    if (!settings->local.enabled && (settings->local_centers || settings->local_sigma != 0)) {
+        return io_fail(error, "--local-%s needs --local",
+                       settings->local_centers ? "centers" : "sigma");
+    }
+    return true;
+}
+
+static void apply_score(cli_problem *loaded, const cli_problem_settings *settings) {
+    attn_score *const score = &loaded->problem.score;
+    cli_extras *const extras = &loaded->extras;
+    score->kind = cli_scores[settings->score].kind;
+    score->scale = settings->scale != 0 ? settings->scale : cli_scores[settings->score].scale;
+    score->softcap = settings->softcap;
+    score->normalize_weight = settings->normalize_weight;
+    extras->relative.buckets = settings->relative_buckets;
+    extras->relative.origin = settings->relative_origin;
+    extras->relative.max_distance = settings->relative_max_distance;
+    if (has_relative(settings)) score->relative = &extras->relative;
+    if (has_location(settings)) score->location = &extras->location;
+}
+
+static void apply_normalizer(cli_problem *loaded, const cli_problem_settings *settings) {
+    attn_normalizer *const normalizer = &loaded->problem.normalizer;
+    attn_local *const local = &loaded->extras.local;
+    normalizer->kind = cli_normalizers[settings->normalizer].kind;
+    normalizer->temperature = settings->temperature;
+    normalizer->alpha = settings->alpha;
+    normalizer->bias = settings->sigmoid_bias;
+    normalizer->gumbel = settings->gumbel;
+    normalizer->dropout = settings->dropout;
+    normalizer->seed = settings->seed;
+    local->half_width = settings->local.half_width;
+    local->sigma = settings->local_sigma;
+    if (settings->local.enabled) normalizer->local = local;
+}
+
 static bool apply_settings(cli_problem *loaded, const cli_problem_settings *settings,
                            io_error *error) {
     attn_problem *const problem = &loaded->problem;
     attn_mask *const mask = &problem->mask;
-    problem->score.scale = settings->scale;
-    problem->score.softcap = settings->softcap;
+    apply_score(loaded, settings);
+    apply_normalizer(loaded, settings);
     mask->causal = settings->causal.enabled;
     mask->alignment = settings->causal.alignment;
     mask->query_offset = settings->query_offset;
@@ -193,6 +309,10 @@ static bool apply_settings(cli_problem *loaded, const cli_problem_settings *sett
 bool cli_problem_load(cli_problem *loaded, const cli_problem_settings *settings, const char *path,
                       io_error *error) {
     *loaded = (cli_problem){0};
+    if (!check_score(settings, error) || !check_relative(settings, error) ||
+        !check_normalizer(settings, error)) {
+        return false;
+    }
     if (path && !io_safetensors_open(&loaded->file, path, error)) return false;
     if (!load_arrays(loaded, settings, path, error)) return false;
     if (path && !cli_problem_load_tokens(loaded, error)) return false;
@@ -207,16 +327,30 @@ void cli_problem_close(cli_problem *loaded) {
     io_safetensors_close(&loaded->file);
 }
 
+static bool is_about(const char *sentence, const char *field) {
+    const size_t length = strlen(field);
+    return strncmp(sentence, field, length) == 0 && sentence[length] &&
+           strchr(". [", sentence[length]);
+}
+
 bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
                          const attn_problem *problem, io_error *error) {
+    static const struct {
+        const char *field, *option;
+    } numbers[] = {{"mask.query_offset", "query-offset"},
+                   {"score.relative.origin", "relative-origin"},
+                   {"score.relative.max_distance", "relative-max-distance"},
+                   {"normalizer.dropout", "dropout"},
+                   {"normalizer.local.sigma", "local-sigma"}};
     if (attn_forward(context, problem) == ATTN_OK) return true;
     const char *const sentence = attn_error_message();
     for (int i = 0; i < CLI_INPUTS; i++) {
-        const size_t length = strlen(inputs[i].field);
-        if (!loaded->source[i] || strncmp(sentence, inputs[i].field, length) != 0) continue;
-        if (sentence[length] == '.' || sentence[length] == ' ' || sentence[length] == '[') {
-            return io_fail(error, "%s: %s", loaded->source[i], sentence);
-        }
+        if (!loaded->source[i] || !is_about(sentence, inputs[i].field)) continue;
+        return io_fail(error, "%s: %s", loaded->source[i], sentence);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (!is_about(sentence, numbers[i].field)) continue;
+        return io_fail(error, "--%s: %s", numbers[i].option, sentence);
     }
     return io_fail(error, "%s", sentence);
 }
@@ -226,7 +360,7 @@ bool cli_problem_check(const cli_problem *loaded, attn_context *context, io_erro
 }
 
 /* A part of a tensor along one axis; absent tensors and axes that broadcast stay as they are. */
-static void slice(attn_tensor *tensor, int axis, int64_t first, int64_t count) {
+static void cut(attn_tensor *tensor, int axis, int64_t first, int64_t count) {
     if (!tensor->data || tensor->shape[axis] == 1) return;
     const int64_t size = (int64_t)io_dtype_size(tensor->dtype);
     tensor->data = (char *)tensor->data + size * first * tensor->stride[axis];
@@ -256,21 +390,35 @@ static void slice_lengths(attn_problem *part, int64_t batch, int64_t first, int6
     slice_positions(mask, queries, keys, first);
 }
 
+/* Own copies of what the problem points to. */
+static void copy_extras(attn_problem *part, cli_extras *extras) {
+    *extras = (cli_extras){0};
+    if (part->score.relative) {
+        extras->relative = *part->score.relative;
+        part->score.relative = &extras->relative;
+    }
+    if (part->score.location) {
+        extras->location = *part->score.location;
+        part->score.location = &extras->location;
+    }
+    if (part->normalizer.local) {
+        extras->local = *part->normalizer.local;
+        part->normalizer.local = &extras->local;
+    }
+}
+
 attn_problem cli_problem_slice(const attn_problem *problem, int64_t batch, int64_t head,
-                               int64_t first, int64_t count, int64_t *length) {
+                               int64_t first, int64_t count, cli_slice *slice) {
     attn_problem part = *problem;
     const int64_t group = problem->query.shape[1] / problem->key.shape[1];
-    attn_tensor *const by_head[] = {&part.query, &part.score.bias, &part.mask.allowed,
-                                    &part.score.alibi_slopes, &part.score.sinks};
-    enum { BY_QUERY = 3, BY_HEAD = 5 }; /* the first three also have an axis of queries */
-    slice_lengths(&part, batch, first, count, length);
-    for (int i = 0; i < BY_HEAD; i++) {
-        slice(by_head[i], 0, batch, 1);
-        slice(by_head[i], 1, head, 1);
-        if (i < BY_QUERY) slice(by_head[i], 2, first, count);
+    slice_lengths(&part, batch, first, count, &slice->length);
+    copy_extras(&part, &slice->extras);
+    for (int i = 0; i < CLI_INPUTS; i++) {
+        attn_tensor *const tensor = tensor_of(&inputs[i], &part, &slice->extras);
+        cut(tensor, 0, batch, 1);
+        cut(tensor, 1, i == KEY || i == VALUE ? head / group : head, 1);
+        if (inputs[i].by_query) cut(tensor, 2, first, count);
     }
-    slice(&part.key, 0, batch, 1), slice(&part.key, 1, head / group, 1);
-    slice(&part.value, 0, batch, 1), slice(&part.value, 1, head / group, 1);
     part.output = part.lse = part.weights = (attn_tensor){0};
     return part;
 }

@@ -1,6 +1,8 @@
 /* attn run: attention over arrays in files. */
 #include "cli.h"
+#include "kinds.h"
 #include "problem.h"
+#include "views.h"
 
 #include "../io/npy.h"
 
@@ -12,6 +14,7 @@
 typedef struct run_settings {
     cli_problem_settings problem;
     const char *output, *weights, *lse;
+    cli_view_settings views;
 } run_settings;
 
 static const cli_option result_options[] = {
@@ -19,13 +22,28 @@ static const cli_option result_options[] = {
     {"weights", "FILE", "write the weights, .npy", cli_text, offsetof(run_settings, weights)},
     {"lse", "FILE", "write the log-sum-exp of each query's scores, .npy", cli_text,
      offsetof(run_settings, lse)},
+    {"view", "NAME=FILE",
+     "write a view of the weights, .npy; may be given several\n"
+     "times: weights, received-sum, received-mean, received-max,\n"
+     "window-sum, top-weights, top-keys, argmax, entropy, span,\n"
+     "distance, max-logit, block-sums, head-mean, path,\n"
+     "head-statistics, raw-scores, capped-scores, scores, lse",
+     cli_view_file, offsetof(run_settings, views)},
     {0},
 };
 
 static const cli_group groups[] = {
     {"inputs", cli_input_options, offsetof(run_settings, problem)},
     {"results (without any, a summary is printed)", result_options, 0},
-    {"scores", cli_score_options, offsetof(run_settings, problem)},
+    {"views", cli_view_options, offsetof(run_settings, views)},
+    {"score", cli_kind_options, offsetof(run_settings, problem)},
+    {"changes to the score", cli_score_options, offsetof(run_settings, problem)},
+    {"terms by the offset of key from query", cli_relative_options,
+     offsetof(run_settings, problem)},
+    {"location-aware scores (additive, concat)", cli_location_options,
+     offsetof(run_settings, problem)},
+    {"normalizer", cli_normalizer_options, offsetof(run_settings, problem)},
+    {"noise", cli_noise_options, offsetof(run_settings, problem)},
     {"mask (all that is given applies together)", cli_mask_options,
      offsetof(run_settings, problem)},
     {"machine", cli_machine_options, offsetof(run_settings, problem)},
@@ -36,48 +54,86 @@ static const cli_usage usage = {
     "attn run",
     "attn run --query FILE --key FILE --value FILE [OPTION]...\n"
     "       attn run FILE.safetensors [OPTION]...",
-    "Computes softmax(scale * query * key^T) * value over arrays in files. Results have as many\n"
+    "Computes softmax(scale * query * key^T) * value over arrays in files, or with another score\n"
+    "or normalizer, and writes the output, the weights and views of them. Results have as many\n"
     "dimensions as the query; they appear whole or not at all.",
     groups, 1};
 
-enum { OUTPUT, WEIGHTS, LSE, RESULTS };
+/* Everything that can be written; the views, which are among it, come last. */
+enum { OUTPUT, WEIGHTS, LSE, VIEWS, RESULTS = VIEWS + CLI_VIEWS };
 
 /* A result's tensor, dense, without data. */
 static attn_tensor result_tensor(const attn_problem *problem, int result) {
     const int64_t *const query = problem->query.shape;
-    const int64_t widths[RESULTS] = {
+    const int64_t widths[VIEWS] = {
         [OUTPUT] = problem->value.shape[3], [WEIGHTS] = problem->key.shape[2], [LSE] = 1};
     return attn_tensor_dense(NULL, problem->query.dtype, query[0], query[1], query[2],
                              widths[result]);
 }
 
 static attn_tensor *result_place(attn_problem *problem, int result) {
-    attn_tensor *const places[RESULTS] = {
+    attn_tensor *const places[VIEWS] = {
         [OUTPUT] = &problem->output, [WEIGHTS] = &problem->weights, [LSE] = &problem->lse};
     return places[result];
 }
 
-/* Opens a file for the result, of as many dimensions as the query's (one fewer for the lse, which
- * has no width), and gives the problem its memory. */
-static bool place_in_file(cli_problem *loaded, int result, const char *path, io_target *target,
-                          io_error *error) {
-    attn_tensor tensor = result_tensor(&loaded->problem, result);
-    const int dims = loaded->dims - (result == LSE);
-    const bool created = io_npy_create(target, path, tensor.dtype, dims,
-                                       tensor.shape + 4 - loaded->dims, &tensor.data, error);
-    if (created) *result_place(&loaded->problem, result) = tensor;
-    return created;
+/* Opens a file for a tensor, of as many dimensions as the query's (one fewer for the lse, which
+ * has no width), and gives the tensor its memory. */
+static bool open_file(attn_tensor *tensor, const cli_problem *loaded, bool flat, const char *path,
+                      io_target *target, io_error *error) {
+    return io_npy_create(target, path, tensor->dtype, loaded->dims - flat,
+                         tensor->shape + 4 - loaded->dims, &tensor->data, error);
 }
 
-static bool compute_to_files(cli_problem *loaded, attn_context *context, const char *const *paths,
-                             io_error *error) {
-    io_target targets[RESULTS] = {0};
-    bool good = true;
-    for (int i = 0; good && i < RESULTS; i++) {
-        if (paths[i]) good = place_in_file(loaded, i, paths[i], &targets[i], error);
+static bool place_result(cli_problem *loaded, int result, const char *path, io_target *target,
+                         io_error *error) {
+    attn_tensor tensor = result_tensor(&loaded->problem, result);
+    if (!open_file(&tensor, loaded, result == LSE, path, target, error)) return false;
+    *result_place(&loaded->problem, result) = tensor;
+    return true;
+}
+
+static bool place_view(cli_problem *loaded, const cli_view_settings *settings, attn_views *views,
+                       int view, io_target *target, io_error *error) {
+    attn_tensor tensor = cli_view_tensor(settings, &loaded->problem, view);
+    const char *const path = settings->file[view];
+    if (!open_file(&tensor, loaded, view == CLI_VIEW_LSE, path, target, error)) return false;
+    *cli_view_place(&loaded->problem, views, view) = tensor;
+    return true;
+}
+
+static bool wants_views(const cli_view_settings *settings) {
+    bool wants = false;
+    for (int i = 0; i < CLI_VIEWS; i++) wants = wants || settings->file[i];
+    return wants;
+}
+
+/* Opens all files, each in its slot of targets. */
+static bool place_all(cli_problem *loaded, const run_settings *settings, attn_views *views,
+                      io_target *targets, io_error *error) {
+    const char *const paths[VIEWS] = {
+        [OUTPUT] = settings->output, [WEIGHTS] = settings->weights, [LSE] = settings->lse};
+    bool good =
+        cli_views_choose(&settings->views, &loaded->problem, loaded->source[0], views, error);
+    for (int i = 0; good && i < VIEWS; i++) {
+        if (paths[i]) good = place_result(loaded, i, paths[i], &targets[i], error);
     }
-    good = good && cli_problem_forward(loaded, context, &loaded->problem, error);
-    if (good) return io_targets_commit(targets, RESULTS, error);
+    for (int i = 0; good && i < CLI_VIEWS; i++) {
+        if (!settings->views.file[i]) continue;
+        good = place_view(loaded, &settings->views, views, i, &targets[VIEWS + i], error);
+    }
+    return good;
+}
+
+static bool compute_to_files(cli_problem *loaded, const run_settings *settings,
+                             attn_context *context, io_error *error) {
+    io_target targets[RESULTS] = {0};
+    attn_views views = {0};
+    if (wants_views(&settings->views)) loaded->problem.views = &views;
+    if (place_all(loaded, settings, &views, targets, error) &&
+        cli_problem_forward(loaded, context, &loaded->problem, error)) {
+        return io_targets_commit(targets, RESULTS, error);
+    }
     for (int i = 0; i < RESULTS; i++) io_target_discard(&targets[i]);
     return false;
 }
@@ -129,13 +185,15 @@ static void print_result(const char *name, const attn_tensor *tensor, int dims) 
     else print_range(tensor);
 }
 
-static bool compute_summary(cli_problem *loaded, attn_context *context, io_error *error) {
+static bool compute_summary(cli_problem *loaded, bool has_lse, attn_context *context,
+                            io_error *error) {
     attn_problem *const problem = &loaded->problem;
     attn_tensor output = result_tensor(problem, OUTPUT);
     attn_tensor lse = result_tensor(problem, LSE);
     output.data = calloc((size_t)elements(&output) + 1, io_dtype_size(output.dtype));
     lse.data = calloc((size_t)elements(&lse) + 1, io_dtype_size(lse.dtype));
-    problem->output = output, problem->lse = lse;
+    problem->output = output;
+    if (has_lse) problem->lse = lse;
     const bool good = output.data && lse.data
                           ? cli_problem_forward(loaded, context, problem, error)
                           : io_fail(error, "no memory for the output: name a file by --output");
@@ -145,32 +203,45 @@ static bool compute_summary(cli_problem *loaded, attn_context *context, io_error
         print_shape("value", &problem->value, loaded->arrays[2].dims, loaded->source[2]);
         print_result("output", &output, loaded->dims);
         lse = attn_tensor_dense(lse.data, lse.dtype, 1, lse.shape[0], lse.shape[1], lse.shape[2]);
-        print_result("lse", &lse, loaded->dims - 1);
+        if (has_lse) print_result("lse", &lse, loaded->dims - 1);
     }
     free(output.data);
     free(lse.data);
     return good;
 }
 
+/* What options say together. */
+static bool check_settings(const run_settings *settings, io_error *error) {
+    const cli_normalizer *const normalizer = &cli_normalizers[settings->problem.normalizer];
+    const char *const view = settings->views.file[CLI_VIEW_LSE];
+    if (settings->lse && view) return io_fail(error, "--view lse=%s and --lse are the same", view);
+    if (normalizer->lse || (!settings->lse && !view)) return true;
+    return io_fail(error,
+                   "--%s%s: --normalizer %s has no log-sum-exp, only softmax and "
+                   "softmax-one have one",
+                   settings->lse ? "lse " : "view lse=", settings->lse ? settings->lse : view,
+                   normalizer->name);
+}
+
 static bool compute(cli_problem *loaded, const run_settings *settings, attn_context *context,
                     io_error *error) {
-    const char *const paths[RESULTS] = {
-        [OUTPUT] = settings->output, [WEIGHTS] = settings->weights, [LSE] = settings->lse};
+    const bool has_lse = cli_normalizers[settings->problem.normalizer].lse;
     /* Before files are made in the problem's sizes. */
     if (!cli_problem_check(loaded, context, error)) return false;
-    if (paths[OUTPUT] || paths[WEIGHTS] || paths[LSE]) {
-        return compute_to_files(loaded, context, paths, error);
+    if (settings->output || settings->weights || settings->lse || wants_views(&settings->views)) {
+        return compute_to_files(loaded, settings, context, error);
     }
-    return compute_summary(loaded, context, error);
+    return compute_summary(loaded, has_lse, context, error);
 }
 
 bool cli_run(int argc, char **argv, io_error *error) {
-    run_settings settings = {0};
-    cli_problem loaded;
+    run_settings settings = {.views = cli_view_defaults};
+    cli_problem loaded = {0};
     attn_context *context = NULL;
     const cli_parsed parsed = cli_parse(&usage, argc, argv, &settings, error);
     if (parsed != CLI_PARSED) return parsed == CLI_HELP_SHOWN;
-    bool good = cli_problem_load(&loaded, &settings.problem, cli_operand(argc, argv, 0), error);
+    bool good = check_settings(&settings, error) &&
+                cli_problem_load(&loaded, &settings.problem, cli_operand(argc, argv, 0), error);
     good =
         good && cli_open_context(&context, settings.problem.threads, settings.problem.isa, error);
     good = good && compute(&loaded, &settings, context, error);

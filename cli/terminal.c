@@ -106,8 +106,12 @@ void cli_terminal_print(const cli_terminal *terminal, const char *text, int widt
  * Room
  * ------------------------------------------------------------------------------------------- */
 
-static int widest_label(const cli_terminal *terminal, const io_tokens *tokens, int64_t block,
-                        int64_t count) {
+static int at_most(int value, int limit) {
+    return value < limit ? value : limit;
+}
+
+int cli_terminal_widest(const cli_terminal *terminal, const io_tokens *tokens, int64_t block,
+                        int64_t count, int most) {
     char text[LABEL_SIZE];
     int widest = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -115,19 +119,13 @@ static int widest_label(const cli_terminal *terminal, const io_tokens *tokens, i
         const int width = cli_terminal_width(terminal, text);
         if (width > widest) widest = width;
     }
-    return widest;
+    return at_most(widest, most);
 }
 
-static int at_most(int value, int limit) {
-    return value < limit ? value : limit;
-}
-
-void cli_terminal_room(const cli_terminal *terminal, const cli_weights *weights, int extra,
+void cli_terminal_room(const cli_terminal *terminal, const io_heatmap *map, int extra,
                        int64_t *rows, int64_t *columns) {
-    const io_tokens *const query = &weights->problem.query_tokens;
-    const io_tokens *const key = &weights->problem.key_tokens;
-    const int label = at_most(widest_label(terminal, query, 1, weights->queries), LABEL_MOST);
-    const int head = at_most(widest_label(terminal, key, 1, weights->keys), HEAD_MOST);
+    const int label = cli_terminal_widest(terminal, map->query_tokens, 1, map->queries, LABEL_MOST);
+    const int head = cli_terminal_widest(terminal, map->key_tokens, 1, map->keys, HEAD_MOST);
     const int wide = terminal->columns - label - 2,
               high = terminal->rows - head - FIXED_LINES - extra;
     *columns = wide > 1 ? wide : 1;
@@ -161,7 +159,7 @@ static int cube_color(io_color color) {
     return index;
 }
 
-static void set_color(const cli_terminal *terminal, double share) {
+void cli_terminal_color(const cli_terminal *terminal, double share) {
     const io_color color = io_color_of(share, true);
     const int text = io_color_is_pale(color) ? 16 : 231; /* black, white */
     if (terminal->colors == CLI_COLORS_TRUE) {
@@ -171,13 +169,25 @@ static void set_color(const cli_terminal *terminal, double share) {
     }
 }
 
-static void reset_color(const cli_terminal *terminal) {
+void cli_terminal_plain(const cli_terminal *terminal) {
     if (terminal->colors != CLI_COLORS_NONE) (void)fputs("\033[0m", stdout);
 }
 
-static char shade(double share) {
+char cli_terminal_shade(double share) {
     const int steps = (int)sizeof shades - 2;
     return isnan(share) ? '?' : shades[(int)lround(steps * fmin(fmax(share, 0), 1))];
+}
+
+int cli_terminal_bar(const cli_terminal *terminal, double share, int width) {
+    static const char *const eighths[] = {"",       "\u258f", "\u258e", "\u258d",
+                                          "\u258c", "\u258b", "\u258a", "\u2589"};
+    const int steps = terminal->utf8 ? 8 : 1;
+    const int length = (int)lround(fmin(fmax(share, 0), 1) * width * steps); /* NaN: 0 */
+    for (int i = 0; i < length / steps; i++) {
+        (void)fputs(terminal->utf8 ? "\u2588" : "#", stdout);
+    }
+    if (length % steps) (void)fputs(eighths[length % steps], stdout);
+    return length / steps + (length % steps > 0);
 }
 
 static void draw_cell(const cli_terminal *terminal, const io_heatmap *map, int64_t row,
@@ -185,11 +195,12 @@ static void draw_cell(const cli_terminal *terminal, const io_heatmap *map, int64
     const double share = io_heatmap_share(map, row, column);
     const double value = (double)map->cells[row * map->columns + column];
     const bool ink = terminal->colors == CLI_COLORS_NONE;
-    set_color(terminal, share);
+    cli_terminal_color(terminal, share);
     if (width == NUMBER_CELL && isnan(value)) printf("nan ");
-    else if (width == NUMBER_CELL) printf("%3.0f%c", 100 * value, ink ? shade(share) : ' ');
+    else if (width == NUMBER_CELL)
+        printf("%3.0f%c", 100 * value, ink ? cli_terminal_shade(share) : ' ');
     else
-        for (int i = 0; i < width; i++) (void)putchar(ink ? shade(share) : ' ');
+        for (int i = 0; i < width; i++) (void)putchar(ink ? cli_terminal_shade(share) : ' ');
 }
 
 static void draw_row(const cli_terminal *terminal, const io_heatmap *map, int64_t row, int label,
@@ -201,7 +212,7 @@ static void draw_row(const cli_terminal *terminal, const io_heatmap *map, int64_
     for (int64_t column = 0; column < map->columns; column++) {
         draw_cell(terminal, map, row, column, width);
     }
-    reset_color(terminal);
+    cli_terminal_plain(terminal);
     (void)putchar('\n');
 }
 
@@ -251,8 +262,7 @@ static void draw_head(const cli_terminal *terminal, const io_heatmap *map, int l
     }
 }
 
-/* Prints text, on a line of its own, as far as the window goes. */
-static void print_line(const cli_terminal *terminal, const char *text) {
+void cli_terminal_line(const cli_terminal *terminal, const char *text) {
     const int width = cli_terminal_width(terminal, text);
     cli_terminal_print(terminal, text, at_most(width, terminal->columns - 1), false);
     (void)putchar('\n');
@@ -264,20 +274,20 @@ static void draw_legend(const cli_terminal *terminal, const io_heatmap *map, boo
     printf("%.3g ", (double)map->low);
     for (int i = 0; i < STEPS; i++) {
         const double share = i / (STEPS - 1.0);
-        set_color(terminal, share);
-        (void)putchar(terminal->colors == CLI_COLORS_NONE ? shade(share) : ' ');
+        cli_terminal_color(terminal, share);
+        (void)putchar(terminal->colors == CLI_COLORS_NONE ? cli_terminal_shade(share) : ' ');
     }
-    reset_color(terminal);
+    cli_terminal_plain(terminal);
     printf(" %.3g%s\n", (double)map->high, numbers ? "; cells in percent" : "");
     io_heatmap_note(map, note, sizeof note);
-    if (*note) print_line(terminal, note);
+    if (*note) cli_terminal_line(terminal, note);
 }
 
 void cli_terminal_draw(const cli_terminal *terminal, const io_heatmap *map) {
     const int label =
-        at_most(widest_label(terminal, map->query_tokens, map->block_rows, map->rows), LABEL_MOST);
+        cli_terminal_widest(terminal, map->query_tokens, map->block_rows, map->rows, LABEL_MOST);
     const int width = cell_width(map, terminal->columns - label - 2);
-    print_line(terminal, map->title);
+    cli_terminal_line(terminal, map->title);
     draw_head(terminal, map, label, width);
     for (int64_t row = 0; row < map->rows; row++) draw_row(terminal, map, row, label, width);
     draw_legend(terminal, map, width == NUMBER_CELL);

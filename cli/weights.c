@@ -3,6 +3,7 @@
 #include "../io/npy.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,29 @@ void cli_weights_close(cli_weights *weights) {
     cli_problem_close(&weights->problem);
 }
 
+/* IEEE 754 binary16. */
+static double half(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                        : exponent > 0 ? ldexp(1024 + fraction, exponent - 25)
+                                       : ldexp(fraction, -24);
+    return bits >> 15 ? -size : size;
+}
+
+double cli_element(const attn_tensor *tensor, int64_t at) {
+    switch (tensor->dtype) {
+    case ATTN_F32: return (double)((const float *)tensor->data)[at];
+    case ATTN_F64: return ((const double *)tensor->data)[at];
+    case ATTN_F16: return half(((const uint16_t *)tensor->data)[at]);
+    case ATTN_I32: return ((const int32_t *)tensor->data)[at];
+    case ATTN_I64: return (double)((const int64_t *)tensor->data)[at];
+    case ATTN_BOOL:
+    case ATTN_U8: return ((const uint8_t *)tensor->data)[at];
+    case ATTN_DTYPE_NONE: break;
+    }
+    return NAN;
+}
+
 static void copy_rows(const attn_tensor *from, int64_t batch, int64_t head, int64_t first,
                       int64_t count, float *rows) {
     const int64_t *const stride = from->stride;
@@ -139,8 +163,7 @@ static void copy_rows(const attn_tensor *from, int64_t batch, int64_t head, int6
     for (int64_t i = 0; i < count; i++) {
         for (int64_t j = 0; j < from->shape[3]; j++) {
             const int64_t at = base + i * stride[2] + j * stride[3];
-            *rows++ = from->dtype == ATTN_F32 ? ((const float *)from->data)[at]
-                                              : (float)((const double *)from->data)[at];
+            *rows++ = (float)cli_element(from, at);
         }
     }
 }
@@ -148,9 +171,9 @@ static void copy_rows(const attn_tensor *from, int64_t batch, int64_t head, int6
 static bool compute_rows(const cli_weights *weights, int64_t batch, int64_t head, int64_t first,
                          int64_t count, float *rows, io_error *error) {
     const attn_dtype dtype = weights->problem.problem.query.dtype;
-    int64_t length = 0;
+    cli_slice slice = {0};
     attn_problem part =
-        cli_problem_slice(&weights->problem.problem, batch, head, first, count, &length);
+        cli_problem_slice(&weights->problem.problem, batch, head, first, count, &slice);
     double *wide = NULL;
     if (dtype == ATTN_F64) {
         wide = calloc((size_t)(count * weights->keys), sizeof *wide);
@@ -169,5 +192,8 @@ bool cli_weights_rows(const cli_weights *weights, int64_t batch, int64_t head, i
     if (!weights->saved) return compute_rows(weights, batch, head, first, count, rows, error);
     const attn_tensor tensor = io_array_tensor(&weights->array, 4);
     copy_rows(&tensor, batch, head, first, count, rows);
+    if (tensor.dtype == ATTN_U8) { /* steps of 1/255: attn_dtype */
+        for (int64_t i = 0; i < count * weights->keys; i++) rows[i] /= 255;
+    }
     return true;
 }

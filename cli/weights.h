@@ -31,6 +31,16 @@ void cli_weights_close(cli_weights *weights);
 bool cli_weights_rows(const cli_weights *weights, int64_t batch, int64_t head, int64_t first,
                       int64_t count, float *rows, io_error *error);
 
+/* Element `at` (counted in strides) as a number, whatever its type; U8: of 0 to 255. */
+double cli_element(const attn_tensor *tensor, int64_t at);
+
+/* Called with one row of weights after the other. */
+typedef void cli_row_visitor(void *user, int64_t query, const float *row);
+
+/* Goes through all rows of a head, a few at a time, whatever their number. */
+bool cli_weights_visit(const cli_weights *weights, int64_t batch, int64_t head,
+                       cli_row_visitor *visit, void *user, io_error *error);
+
 enum { CLI_LINKS_MAX = 64 };
 
 typedef struct cli_link {
@@ -44,10 +54,14 @@ typedef struct cli_links {
     int count, wanted;
 } cli_links;
 
-/* Makes a picture of one head of at most that many cells, whatever the size of the weights: they
- * are gone through a few rows at a time. map->cells is the caller's to free. links may be NULL. */
-bool cli_heatmap_make(io_heatmap *map, const cli_weights *weights, int64_t batch, int64_t head,
-                      int64_t rows_most, int64_t columns_most, io_reduction reduction,
-                      cli_links *links, io_error *error);
+/* A weight that may be among the strongest: put in its place, or passed over. */
+void cli_links_offer(cli_links *links, int64_t query, int64_t key, float weight);
+
+/* Makes an empty picture of queries x keys weights, of at most that many cells; cells are the
+ * caller's to free. Then add the rows of weights, from the first to the last, and finish it. */
+bool cli_heatmap_begin(io_heatmap *map, int64_t queries, int64_t keys, int64_t rows_most,
+                       int64_t columns_most, io_reduction reduction, io_error *error);
+void cli_heatmap_row(io_heatmap *map, int64_t query, const float *row);
+void cli_heatmap_end(io_heatmap *map);
 
 #endif

@@ -12,14 +12,22 @@ if(NOT JANSSON_FOUND)
                         "Use -DATTN_BUILD_CLI=OFF for the library alone.")
 endif()
 
-add_library(attn_io STATIC ${io_sources})
+# The page that attn show writes, which lies in io/ as HTML, style and script.
+set(page ${CMAKE_CURRENT_BINARY_DIR}/html_page.c)
+set(page_parts io/page.html io/page.css io/page.js)
+list(TRANSFORM page_parts PREPEND ${PROJECT_SOURCE_DIR}/)
+add_custom_command(OUTPUT ${page} DEPENDS ${page_parts} cmake/embed.cmake VERBATIM
+                   COMMAND ${CMAKE_COMMAND} -DFOLDER=${PROJECT_SOURCE_DIR}/io -DOUTPUT=${page}
+                           -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+
+add_library(attn_io STATIC ${io_sources} ${page})
 target_include_directories(attn_io PUBLIC io)
 target_link_libraries(attn_io PUBLIC attn_static PkgConfig::JANSSON PRIVATE m)
 if(CAIRO_FOUND)
     target_compile_definitions(attn_io PRIVATE ATTN_HAVE_CAIRO)
     target_link_libraries(attn_io PRIVATE PkgConfig::CAIRO)
 else()
-    message(WARNING "cairo is not installed (Debian: libcairo2-dev): attn show will not write PNG")
+    message(WARNING "cairo is not installed (Debian: libcairo2-dev): attn show will not write PNG or SVG")
 endif()
 
 add_executable(attn_command ${cli_sources})

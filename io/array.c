@@ -11,6 +11,10 @@ static const struct {
     [ATTN_F32] = {"float32", sizeof(float)},
     [ATTN_F64] = {"float64", sizeof(double)},
     [ATTN_BOOL] = {"bool", 1},
+    [ATTN_F16] = {"float16", 2},
+    [ATTN_U8] = {"uint8", 1},
+    [ATTN_I32] = {"int32", sizeof(int32_t)},
+    [ATTN_I64] = {"int64", sizeof(int64_t)},
 };
 
 const char *io_dtype_name(attn_dtype dtype) {

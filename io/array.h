@@ -32,7 +32,7 @@ attn_tensor io_array_tensor(const io_array *array, int end);
 
 void io_array_close(io_array *array);
 
-/* "float32", "float64", "bool". */
+/* "float32", "float64", "bool", "float16", "uint8", "int32", "int64". */
 const char *io_dtype_name(attn_dtype dtype);
 size_t io_dtype_size(attn_dtype dtype);
 

@@ -51,6 +51,16 @@ io_color io_color_of(double share, bool dark) {
     return at(dark ? 1 - clamped : clamped);
 }
 
+io_color io_hue(int i, bool dark) {
+    static const io_color light[IO_HUES] = {{0, 114, 178},   {213, 94, 0},  {0, 158, 115},
+                                            {204, 121, 167}, {230, 159, 0}, {86, 180, 233},
+                                            {90, 90, 90}};
+    static const io_color night[IO_HUES] = {{86, 180, 233},  {230, 159, 0},  {0, 178, 130},
+                                            {224, 145, 190}, {240, 228, 66}, {235, 115, 30},
+                                            {190, 190, 190}};
+    return (dark ? night : light)[i % IO_HUES];
+}
+
 bool io_color_is_pale(io_color color) {
     return 0.299 * color.red + 0.587 * color.green + 0.114 * color.blue > 115;
 }

@@ -18,6 +18,7 @@ typedef struct io_heatmap {
     float *cells;                      /* [rows][columns] */
     float low, high;                   /* the ends of the colour scale */
     const io_tokens *query_tokens, *key_tokens; /* count 0: none */
+    const int64_t *path; /* [queries][2]: first and last key of a line over it, -1: none; or NULL */
 } io_heatmap;
 
 /* Where a cell is on the colour scale, 0 to 1; NaN stays NaN. */

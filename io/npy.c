@@ -14,11 +14,10 @@ static const struct {
     const char *descr;
     attn_dtype dtype;
 } descrs[] = {
-    {"<f4", ATTN_F32},
-    {"<f8", ATTN_F64},
-    {"|b1", ATTN_BOOL},
-    {"|u1", ATTN_BOOL},
+    {"<f2", ATTN_F16}, {"<f4", ATTN_F32}, {"<f8", ATTN_F64}, {"|b1", ATTN_BOOL},
+    {"|u1", ATTN_U8},  {"<i4", ATTN_I32}, {"<i8", ATTN_I64},
 };
+enum { DESCRS = sizeof descrs / sizeof descrs[0] };
 
 /* The header is one Python dictionary literal. A cursor walks it; every read_* function skips
  * leading blanks and returns false, without a sentence, where its syntax is not there. */
@@ -88,11 +87,11 @@ static bool read_descr(cursor *text, io_array *array, const char *path, io_error
     char descr[16] = "";
     if (!read_string(text, descr, sizeof descr)) {
         return io_fail(error,
-                       "%s: holds records or an unknown type: expected float32, float64 or "
-                       "bool",
+                       "%s: holds records or an unknown type: expected one of '<f2', '<f4', "
+                       "'<f8', '|b1', '|u1', '<i4' and '<i8'",
                        path);
     }
-    for (size_t i = 0; i < sizeof descrs / sizeof descrs[0]; i++) {
+    for (size_t i = 0; i < DESCRS; i++) {
         if (strcmp(descr, descrs[i].descr) == 0) {
             array->dtype = descrs[i].dtype;
             return true;
@@ -105,8 +104,8 @@ static bool read_descr(cursor *text, io_array *array, const char *path, io_error
                        path, descr);
     }
     return io_fail(error,
-                   "%s: holds elements of type '%s': expected float32 ('<f4'), float64 "
-                   "('<f8') or bool ('|b1')",
+                   "%s: holds elements of type '%s': expected one of '<f2', '<f4', '<f8', '|b1', "
+                   "'|u1', '<i4' and '<i8'",
                    path, descr);
 }
 
@@ -219,9 +218,14 @@ bool io_npy_open(io_array *array, const char *path, io_error *error) {
     return false;
 }
 
+static const char *descr_of(attn_dtype dtype) {
+    size_t i = 0;
+    while (descrs[i].dtype != dtype) i++;
+    return descrs[i].descr;
+}
+
 /* Writes the header, padded with blanks so that the data starts at a multiple of 64 bytes. */
 static size_t format_header(char *text, size_t size, const io_array *array) {
-    const char *const descr = array->dtype == ATTN_F32 ? "<f4" : "<f8";
     char shape[128] = "";
     size_t used = 0;
     for (int i = 0; i < array->dims; i++) {
@@ -232,7 +236,7 @@ static size_t format_header(char *text, size_t size, const io_array *array) {
     const int length = snprintf(text, size,
                                 "\x93NUMPY%c%c%c%c{'descr': '%s', 'fortran_order': False, "
                                 "'shape': (%s), }",
-                                1, 0, 0, 0, descr, shape);
+                                1, 0, 0, 0, descr_of(array->dtype), shape);
     const size_t total = ((size_t)length + HEADER_ALIGNMENT) / HEADER_ALIGNMENT * HEADER_ALIGNMENT;
     memset(text + length, ' ', total - (size_t)length);
     text[total - 1] = '\n';

@@ -1,7 +1,8 @@
 /* npy.h: NumPy's .npy files, format versions 1, 2 and 3, little endian.
  *
- * Read:    float32, float64, bool, and uint8 as bool; 0 to 4 dimensions; C and Fortran order.
- * Written: float32 and float64, version 1, C order.
+ * Read:    float16, float32, float64, bool, uint8, int32 and int64; 0 to 4 dimensions; C and
+ *          Fortran order.
+ * Written: the same types, version 1, C order.
  * Format:  https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 #ifndef IO_NPY_H

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { IO_TARGETS_MAX = 16 }; /* how many may be open at a time */
+enum { IO_TARGETS_MAX = 32 }; /* how many may be open at a time */
 
 typedef struct io_target {
     char *path;      /* where the file will be, symbolic links resolved */

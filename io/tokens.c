@@ -137,6 +137,19 @@ bool io_tokens_parse_json(io_tokens *tokens, const char *json, const char *name,
     return copied;
 }
 
+bool io_tokens_append(io_tokens *tokens, const char *text, io_error *error) {
+    char *const copy = strdup(text);
+    char **const longer =
+        copy ? realloc(tokens->text, (size_t)(tokens->count + 1) * sizeof *longer) : NULL;
+    if (!longer) {
+        free(copy);
+        return io_fail(error, "no memory for names");
+    }
+    tokens->text = longer;
+    tokens->text[tokens->count++] = copy;
+    return true;
+}
+
 const char *io_token(const io_tokens *tokens, int64_t i) {
     return i < tokens->count ? tokens->text[i] : "";
 }

@@ -18,6 +18,9 @@ bool io_tokens_read_lines(io_tokens *tokens, const char *path, io_error *error);
 /* A JSON list of strings or whole numbers; `name` is for the sentence. */
 bool io_tokens_parse_json(io_tokens *tokens, const char *json, const char *name, io_error *error);
 
+/* Adds one token, valid UTF-8 without control characters. */
+bool io_tokens_append(io_tokens *tokens, const char *text, io_error *error);
+
 /* Token i; "" where there is none. */
 const char *io_token(const io_tokens *tokens, int64_t i);
 

@@ -101,9 +101,20 @@ BAD_NPY = {
     ),
     "float16": (
         npy(header("'<f2'"), DATA),
-        "q.npy: holds elements of type '<f2': expected float32 ('<f4')",
+        "q.npy: query holds float16: expected float32 or float64",
     ),
-    "int64": (npy(header("'<i8'"), DATA), "q.npy: holds elements of type '<i8': expected float32"),
+    "int64": (
+        npy(header("'<i8'", shape="(4, 5, 8)"), DATA),
+        "q.npy: query holds int64: expected float32 or float64",
+    ),
+    "bytes": (
+        npy(header("'|u1'"), DATA),
+        "q.npy: query holds uint8: expected float32 or float64",
+    ),
+    "complex": (
+        npy(header("'<c8'"), DATA),
+        "q.npy: holds elements of type '<c8': expected one of '<f2', '<f4', '<f8', '|b1'",
+    ),
     "records": (npy(header("[('a', '<f4')]"), DATA), "q.npy: holds records or an unknown type"),
     "bool": (npy(header("'|b1'"), DATA), "q.npy: query holds bool: expected float32 or float64"),
 }
@@ -193,12 +204,42 @@ EXTRAS = {
     "sinks of NaN": (
         "--sinks",
         f4(4) + np.nan,
-        "x.npy: score.sinks[0][0] is nan, but must be finite",
+        "x.npy: score.sinks[0][0][0][0] is nan, but must be finite",
     ),
     "infinite slope": (
         "--alibi",
         f4(4) + np.inf,
-        "x.npy: score.alibi_slopes[0][0] is inf, but must be finite",
+        "x.npy: score.alibi_slopes[0][0][0][0] is inf, but must be finite",
+    ),
+    "infinite scale": (
+        "--score-scales",
+        f4(4) + np.inf,
+        "x.npy: score.scales[0][0][0][0] is inf, but must be finite",
+    ),
+    "bias for 3 heads by offset": (
+        "--relative-bias",
+        f4(3, 7),
+        "x.npy: score.relative.bias.shape[1] is 3, but must be 1 or 4",
+    ),
+    "no offsets": (
+        "--relative-bias",
+        f4(0),
+        "x.npy: score.relative.bias.shape[3] is 0, but must be 1 or more",
+    ),
+    "tables of integers": (
+        "--relative-queries",
+        np.zeros((7, 8), "i4"),
+        "x.npy: relative-queries holds int32: expected float32 or float64",
+    ),
+    "values in the query's width": (
+        "--relative-values",
+        f4(7, 8),
+        "x.npy: score.relative.values.shape[3] is 8, but value.shape[3] is 3",
+    ),
+    "content bias of 3 dimensions": (
+        "--relative-content-bias",
+        f4(1, 4, 8),
+        "x.npy: relative-content-bias has 3 dimensions: expected 1 to 2",
     ),
 }
 
@@ -365,6 +406,71 @@ BAD_OPTIONS = [
     (["--key-lengths", "5,8"], "--key-lengths: length 2 is 8, but k.npy has a length of 7"),
     (["--query-lengths", "6,5"], "--query-lengths: length 1 is 6, but q.npy has a length of 5"),
     (["--prefix-lengths", "1,2,3"], "--prefix-lengths gives 3 lengths, but q.npy has a batch of 2"),
+    (["--score", "luong"], "--score luong: expected scaled, dot, general, additive, concat, "),
+    (["--score", ""], "--score : expected scaled"),
+    (["--relative-buckets", "t6"], "--relative-buckets t6: expected clipped, t5 or t5-causal"),
+    (["--relative-origin", "-1"], "--relative-origin -1: expected a whole number, 0 or more"),
+    (["--relative-max-distance", "0"], "--relative-max-distance 0: expected a whole number above"),
+    (["--normalizer", "max"], "--normalizer max: expected softmax, softmax-one, sigmoid, "),
+    (["--temperature", "0"], "--temperature 0: expected a finite number above 0"),
+    (["--alpha", "1"], "--alpha 1: expected a number above 1 and at most 16"),
+    (["--alpha", "16.5"], "--alpha 16.5: expected a number above 1 and at most 16"),
+    (["--alpha", "2"], "--alpha: --normalizer softmax takes none, only entmax does"),
+    (["--alpha", "2", "--normalizer", "entmax15"], "--alpha: --normalizer entmax15 takes none"),
+    (["--sigmoid-bias", "inf"], "--sigmoid-bias inf: expected a finite number"),
+    (["--sigmoid-bias", "1"], "--sigmoid-bias: --normalizer softmax takes none, only sigmoid does"),
+    (
+        ["--sinks", "s.npy", "--normalizer", "softmax-one"],
+        "--sinks s.npy: --normalizer softmax-one takes none, only softmax does",
+    ),
+    (
+        ["--lse", "l.npy", "--normalizer", "relu"],
+        "--lse l.npy: --normalizer relu has no log-sum-exp, only softmax and softmax-one have one",
+    ),
+    (
+        ["--view", "lse=l.npy", "--normalizer", "relu"],
+        "--view lse=l.npy: --normalizer relu has no log-sum-exp",
+    ),
+    (["--local", "-1"], "--local -1: expected a finite number, 0 or more"),
+    (["--local", "0"], "--local-sigma: normalizer.local.sigma is 0 and so is half_width / 2"),
+    (["--local-sigma", "2"], "--local-sigma needs --local"),
+    (["--local-centers", "c.npy"], "--local-centers needs --local"),
+    (["--local", "2", "--local-sigma", "0"], "--local-sigma 0: expected a number above 0, or inf"),
+    (["--dropout", "1"], "--dropout 1: expected a number, 0 or more and less than 1"),
+    (["--dropout", "0.99999999"], "--dropout: normalizer.dropout is 0.99999999"),
+    (["--seed", "-1"], "--seed -1: expected a whole number, 0 to 2^64 - 1"),
+    (["--seed", "18446744073709551616"], "expected a whole number, 0 to 2^64 - 1"),
+    (["--view", "entropy"], "--view entropy: expected NAME=FILE"),
+    (["--view", "entropy="], "--view entropy=: expected NAME=FILE"),
+    (["--view", "=x.npy"], "--view =x.npy: expected weights, received-sum, received-mean, "),
+    (["--view", "entropies=x.npy"], "--view entropies=x.npy: expected weights, received-sum, "),
+    (
+        ["--view", "received=x.npy", "--view", "received_sum=y.npy"],
+        "--view received_sum=y.npy: the view received-sum is named twice",
+    ),
+    (["--view", "lse=x.npy", "--lse", "y.npy"], "--view lse=x.npy and --lse are the same"),
+    (["--view-heads", "1,0"], "--view-heads 1,0: expected whole numbers, 0 or more and each above"),
+    (["--view-heads", ""], "--view-heads : expected whole numbers"),
+    (
+        ["--view-heads", "0,4", "--view", "argmax=x.npy"],
+        "--view-heads: there is no head 4: q.npy has 4, from 0",
+    ),
+    (["--view-rows", "last"], "--view-rows last: expected rising numbers of queries, from 0"),
+    (["--view-rows", "last:0"], "--view-rows last:0: expected rising numbers of queries, from 0"),
+    (["--view-rows", "3,3"], "--view-rows 3,3: expected rising numbers of queries, from 0"),
+    (
+        ["--view-rows", "5", "--view", "weights=x.npy"],
+        "--view-rows: there is no query 5: q.npy has 5, from 0",
+    ),
+    (
+        ["--view-rows", "last:6", "--view", "weights=x.npy"],
+        "--view-rows: there is no query 5: q.npy has 5, from 0",
+    ),
+    (["--view-type", "i8"], "--view-type i8: expected f32, f64, f16 or u8"),
+    (["--window-queries", "0"], "--window-queries 0: expected a whole number above 0"),
+    (["--top-k", "1025"], "--top-k 1025: expected a whole number, 1 to 1024"),
+    (["--block-queries", "0"], "--block-queries 0: expected a whole number above 0"),
+    (["--block-keys", "x"], "--block-keys x: expected a whole number above 0"),
     (["--threads", "-1"], "--threads -1: expected a whole number, 0 or more"),
     (["--threads", "5000"], "threads is 5000, but must be 0"),
     (["--isa", "mmx"], "--isa mmx: expected an instruction set of this machine: generic"),
@@ -420,7 +526,8 @@ def test_a_sentence_is_one_line(refuses, qkv):
 def test_unwritable_outputs(refuses, qkv):
     os.mkdir("directory")
     os.mkfifo("pipe")
-    for option in ("--output", "--weights", "--lse"):
+    for option in ("--output", "--weights", "--lse", "--view"):
+        name = "received-sum=" if option == "--view" else ""
         others = [x for pair in zip(OUTPUTS[::2], OUTPUTS[1::2]) if pair[0] != option for x in pair]
         refuses(
             "missing/x.npy: cannot be written: No such file or directory",
@@ -428,7 +535,7 @@ def test_unwritable_outputs(refuses, qkv):
             *qkv,
             *others,
             option,
-            "missing/x.npy",
+            name + "missing/x.npy",
         )
         refuses(
             "directory is a directory: expected the name of a file",
@@ -436,12 +543,17 @@ def test_unwritable_outputs(refuses, qkv):
             *qkv,
             *others,
             option,
-            "directory",
+            name + "directory",
         )
-        refuses("pipe is not a regular file", "run", *qkv, *others, option, "pipe")
-        refuses("/dev/full is not a regular file", "run", *qkv, *others, option, "/dev/full")
+        refuses("pipe is not a regular file", "run", *qkv, *others, option, name + "pipe")
+        refuses("/dev/full is not a regular file", "run", *qkv, *others, option, name + "/dev/full")
         refuses(
-            "q.npy/x: cannot be written: Not a directory", "run", *qkv, *others, option, "q.npy/x"
+            "q.npy/x: cannot be written: Not a directory",
+            "run",
+            *qkv,
+            *others,
+            option,
+            name + "q.npy/x",
         )
     assert not os.path.isfile("/dev/full")
 
@@ -465,6 +577,7 @@ def test_one_file_for_two_results(refuses, qkv):
     refuses("it is named twice", "run", *qkv, "--output", "x.npy", "--weights", "./x.npy")
     os.symlink("x.npy", "y.npy")
     refuses("it is named twice", "run", *qkv, "--output", "x.npy", "--lse", "y.npy")
+    refuses("it is named twice", "run", *qkv, "--output", "x.npy", "--view", "entropy=y.npy")
 
 
 def test_no_room_for_an_output(refuses, workdir):

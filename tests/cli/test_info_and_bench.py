@@ -115,6 +115,69 @@ def test_bench_table(works):
     assert len(lines) == 4
 
 
+SMALL = ["--shape", "1,2,1,16,24,8", "--threads", 1]
+VIEWS = [
+    "weights",
+    "received-sum",
+    "received-mean",
+    "received-max",
+    "window-sum",
+    "top-weights",
+    "top-keys",
+    "argmax",
+    "entropy",
+    "span",
+    "distance",
+    "max-logit",
+    "block-sums",
+    "head-mean",
+    "path",
+    "head-statistics",
+    "raw-scores",
+    "capped-scores",
+    "scores",
+    "lse",
+]
+
+
+def compared(works, *options):
+    """The object of a problem that is measured beside the plain forward."""
+    (line,) = works("bench", "--json", *SMALL, *options).stdout.splitlines()
+    result = json.loads(line)
+    assert list(result) == MEMBERS + ["plain_milliseconds", "times_plain"]
+    times = result["milliseconds"] / result["plain_milliseconds"]
+    assert result["times_plain"] == pytest.approx(times, rel=2e-5)  # of six digits each
+    return result
+
+
+@pytest.mark.parametrize(
+    "score",
+    "dot general additive concat cosine gaussian location relative custom".split(),
+)
+def test_bench_scores(works, score):
+    result = compared(works, "--score", score)
+    assert result["problem"] == f"1x2x1x16x24x8 f32 {score}"
+
+
+def test_bench_normalizer_and_every_view(works):
+    wanted = [x for name in VIEWS[:-1] for x in ("--view", name)]
+    more = ["--normalizer", "relu2", "--view-type", "u8", "--view-heads", 1, "--top-k", 2]
+    result = compared(works, *wanted, *more, "--causal", "--weights", "--dtype", "f64")
+    assert result["problem"] == f"1x2x1x16x24x8 f64 causal weights relu2 {' '.join(VIEWS[:-1])}"
+    result = compared(works, "--view", "lse", "--view", "received")
+    assert result["problem"] == "1x2x1x16x24x8 f32 received-sum lse"
+
+
+def test_bench_table_of_a_comparison(works):
+    lines = works("bench", *SMALL, "--view", "entropy").stdout.splitlines()
+    assert lines[2].split()[-3:] == ["plain", "ms", "times"]
+    numbers = lines[3].replace("%", "").split()
+    # Both times are printed to a millionth of a second, the ratio to a thousandth.
+    milliseconds, plain, times = float(numbers[3]), float(numbers[-2]), float(numbers[-1])
+    slack = 0.0005 + times * (0.0005 / milliseconds + 0.0005 / plain)
+    assert abs(milliseconds / plain - times) <= slack
+
+
 def test_bench_peaks_belong_to_the_table(works, attn):
     """Fused multiply-adds on longer vectors: twice the generic peak in theory, at least."""
     if attn.sanitized:
@@ -145,5 +208,25 @@ def test_bench_bad_options(refuses):
         ("--window 1: expected two whole numbers", "--window", "1"),
         ("option --causal=top-left takes no value", "--causal=top-left"),
         ("unexpected argument x", "x"),
+        ("--score cos: expected scaled, dot, general", "--score", "cos"),
+        ("--normalizer soft: expected softmax, softmax-one", "--normalizer", "soft"),
+        ("--view scored: expected weights, received-sum", "--view", "scored"),
+        ("--view span: the view span is named twice", "--view", "span", "--view", "span"),
+        (
+            "--view-heads: there is no head 2: the problem has 2, from 0",
+            *SMALL[:2],
+            "--view",
+            "span",
+            "--view-heads",
+            "2",
+        ),
+        (
+            "lse is asked for, but only normalizer.kind ATTN_SOFTMAX",
+            *SMALL[:2],
+            "--view",
+            "lse",
+            "--normalizer",
+            "relu",
+        ),
     ):
         refuses(sentence, "bench", "--json", "--threads", 1, *options)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
-COMMANDS = ["run", "show", "info", "bench"]
+COMMANDS = ["run", "show", "align", "rollout", "flow", "info", "bench"]
 
 
 def test_help(works):
@@ -54,3 +54,12 @@ def test_options_can_be_cut_short(works, qkv):
     whole = works("run", *qkv, "--causal", "top-left").stdout
     assert works("run", *qkv, "--cau", "top-left").stdout == whole
     assert works("run", "--causal=top-left", *qkv).stdout == whole
+
+
+def test_o_is_short_for_output(works, refuses, qkv):
+    works("run", *qkv, "--output", "a.npy")
+    works("run", *qkv, "-o", "b.npy")
+    works("run", *qkv, "-oc.npy")
+    bits = {open(f"{name}.npy", "rb").read() for name in "abc"}
+    assert len(bits) == 1
+    refuses("unknown option -o: see attn bench --help", "bench", "-o", "x.npy")
