@@ -98,7 +98,7 @@ class LibAttn:
         self.inputs, (self.output, self.weights) = inputs, task.empty_results()
         self.context = setting.library.context(setting.threads, setting.isa)
         self.problem = libattn.problem(
-            *inputs, self.output, self.weights, causal=task.causal, window=task.window
+            *inputs, self.output, self.weights, mask=libattn.mask(task.causal, task.window)
         )
 
     def run(self, repeats):

@@ -1,8 +1,9 @@
-"""libattn through ctypes, as far as the benchmarks need it: the structs of attn.h and one call.
+"""libattn through ctypes: the structs of attn.h and one call, for benchmarks and examples.
 
     python bench/libattn.py
 
-compiles a probe that prints the offset of every field in attn.h, and compares the classes below.
+compiles a probe that prints every field's offset and size and every number in attn.h that is also
+here, and compares.
 """
 
 import ctypes as c
@@ -16,8 +17,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "build" / "libattn.so"
 
-F32 = 1
 BOTTOM_RIGHT = 1
+NUMPY_TYPES = ("float32", "float64", "bool", "float16", "uint8", "int32", "int64")
+DTYPES = {np.dtype(name): number for number, name in enumerate(NUMPY_TYPES, 1)}
 
 
 class Tensor(c.Structure):
@@ -29,14 +31,51 @@ class Tensor(c.Structure):
     ]
 
 
+class Pairs(c.Structure):
+    _fields_ = [
+        ("data", c.c_void_p),
+        ("dtype", c.c_int),
+        ("rows", c.c_int),
+        ("keys", c.c_int),
+        *((name, c.c_int64) for name in ("row_stride", "key_stride")),
+        *((name, c.c_int64) for name in ("sequence", "head", "query", "position", "key")),
+    ]
+
+
+PAIRS_CALLBACK = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(Pairs))
+
+
+class Relative(c.Structure):
+    _fields_ = [
+        ("buckets", c.c_int),
+        ("origin", c.c_int64),
+        ("max_distance", c.c_int64),
+        *((name, Tensor) for name in ("bias", "keys", "queries", "values")),
+        *((name, Tensor) for name in ("content_bias", "position_bias")),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+class Location(c.Structure):
+    _fields_ = [
+        *((name, Tensor) for name in ("previous", "filters", "projection")),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
 class Score(c.Structure):
+    KINDS = ("dot", "general", "additive", "concat", "cosine", "gaussian", "location", "custom")
     _fields_ = [
         ("kind", c.c_int),
         ("scale", c.c_double),
         ("softcap", c.c_double),
-        ("bias", Tensor),
-        ("alibi_slopes", Tensor),
-        ("sinks", Tensor),
+        *((name, Tensor) for name in ("bias", "alibi_slopes", "sinks", "scales")),
+        *((name, Tensor) for name in ("weight", "projection", "offset")),
+        ("normalize_weight", c.c_bool),
+        ("relative", c.POINTER(Relative)),
+        ("location", c.POINTER(Location)),
+        ("callback", PAIRS_CALLBACK),
+        ("callback_user", c.c_void_p),
         ("reserved", c.c_uint64 * 8),
     ]
 
@@ -60,6 +99,55 @@ class Mask(c.Structure):
         ("query_documents", c.c_void_p),
         ("key_documents", c.c_void_p),
         ("allowed", Tensor),
+        ("callback", PAIRS_CALLBACK),
+        ("callback_user", c.c_void_p),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+class Local(c.Structure):
+    _fields_ = [
+        ("centers", Tensor),
+        ("half_width", c.c_double),
+        ("sigma", c.c_double),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+class Normalizer(c.Structure):
+    KINDS = ("softmax", "softmax one", "sigmoid", "sparsemax", "entmax", "relu", "relu squared",
+             "linear", "hardmax")  # fmt: skip
+    _fields_ = [
+        ("kind", c.c_int),
+        *((name, c.c_double) for name in ("temperature", "alpha", "bias")),
+        ("gumbel", c.c_bool),
+        ("dropout", c.c_double),
+        ("seed", c.c_uint64),
+        ("local", c.POINTER(Local)),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+class Views(c.Structure):
+    _fields_ = [
+        ("heads", c.c_void_p),
+        ("head_count", c.c_int64),
+        ("weights", Tensor),
+        ("rows", c.c_void_p),
+        ("row_count", c.c_int64),
+        *((name, Tensor) for name in ("received_sum", "received_mean", "received_max")),
+        ("window_sum", Tensor),
+        ("window_queries", c.c_int64),
+        *((name, Tensor) for name in ("top_weights", "top_keys", "argmax")),
+        *((name, Tensor) for name in ("entropy", "span", "distance", "max_logit")),
+        ("block_sums", Tensor),
+        ("block_queries", c.c_int64),
+        ("block_keys", c.c_int64),
+        *((name, Tensor) for name in ("head_mean", "path", "head_statistics")),
+        *((name, Tensor) for name in ("raw_scores", "capped_scores", "scores")),
+        ("observer", PAIRS_CALLBACK),
+        ("observer_user", c.c_void_p),
+        ("concurrent", c.c_bool),
         ("reserved", c.c_uint64 * 8),
     ]
 
@@ -71,9 +159,11 @@ class Problem(c.Structure):
         ("value", Tensor),
         ("score", Score),
         ("mask", Mask),
+        ("normalizer", Normalizer),
         ("output", Tensor),
         ("lse", Tensor),
         ("weights", Tensor),
+        ("views", c.POINTER(Views)),
         ("reserved", c.c_uint64 * 16),
     ]
 
@@ -95,12 +185,27 @@ class ContextOptions(c.Structure):
 
 STRUCTS = {
     "attn_tensor": Tensor,
+    "attn_pairs": Pairs,
+    "attn_relative": Relative,
+    "attn_location": Location,
     "attn_score": Score,
     "attn_window": Window,
     "attn_mask": Mask,
+    "attn_local": Local,
+    "attn_normalizer": Normalizer,
+    "attn_views": Views,
     "attn_problem": Problem,
     "attn_allocator": Allocator,
     "attn_context_options": ContextOptions,
+}
+
+
+DTYPE_NAMES = [f"ATTN_{name}" for name in ("F32", "F64", "BOOL", "F16", "U8", "I32", "I64")]
+ENUMERATORS = {
+    "ATTN_ALIGN_BOTTOM_RIGHT": BOTTOM_RIGHT,
+    **{f"ATTN_SCORE_{kind.upper()}": i for i, kind in enumerate(Score.KINDS)},
+    **{f"ATTN_{kind.upper().replace(' ', '_')}": i for i, kind in enumerate(Normalizer.KINDS)},
+    **dict(zip(DTYPE_NAMES, DTYPES.values())),
 }
 
 
@@ -161,59 +266,114 @@ class Context:
 
 
 def tensor(array):
-    """A view of a float32 array of four dimensions, any strides."""
-    assert array.dtype == np.float32 and array.ndim == 4
+    """A view of an array of four dimensions, any strides."""
+    assert array.ndim == 4
     strides = [s // array.itemsize for s in array.strides]
-    return Tensor(array.ctypes.data, F32, (c.c_int64 * 4)(*array.shape), (c.c_int64 * 4)(*strides))
+    sizes = (c.c_int64 * 4)(*array.shape), (c.c_int64 * 4)(*strides)
+    return Tensor(array.ctypes.data, DTYPES[array.dtype], *sizes)
 
 
-def problem(query, key, value, output=None, weights=None, causal=False, window=None):
-    """The struct; it points into the arrays, which the caller must keep."""
-    p = Problem(query=tensor(query), key=tensor(key), value=tensor(value))
-    p.mask.causal = causal
-    p.mask.alignment = BOTTOM_RIGHT
+POINTERS = ("relative", "location", "local", "views")
+
+
+def fill(struct, fields):
+    """Sets fields by name: arrays as tensors, lists of numbers as int64_t, structs by value or by
+    address, as attn.h has them. The struct keeps whatever it points to."""
+    struct.kept = list(fields.values())
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray):
+            value = tensor(value)
+        elif isinstance(value, (list, tuple)):
+            value = (c.c_int64 * len(value))(*value)
+            struct.kept.append(value)
+            value = c.cast(value, c.c_void_p)
+        elif isinstance(value, c.Structure) and name in POINTERS:
+            value = c.pointer(value)
+        setattr(struct, name, value)
+    return struct
+
+
+def relative(**fields):
+    return fill(Relative(), fields)
+
+
+def location(**fields):
+    return fill(Location(), fields)
+
+
+def local(**fields):
+    return fill(Local(), fields)
+
+
+def score(kind="dot", **fields):
+    return fill(Score(kind=Score.KINDS.index(kind)), fields)
+
+
+def normalizer(kind="softmax", **fields):
+    return fill(Normalizer(kind=Normalizer.KINDS.index(kind)), fields)
+
+
+def views(heads=None, rows=None, **fields):
+    """Chosen heads and rows as lists; results as arrays, by name."""
+    for name, chosen in (("head", heads), ("row", rows)):
+        if chosen is not None:
+            fields |= {f"{name}s": chosen, f"{name}_count": len(chosen)}
+    return fill(Views(), fields)
+
+
+def mask(causal=False, window=None, lengths=None):
+    """lengths: how many queries and keys of each sequence of self-attention are real."""
+    fields = {"query_lengths": lengths, "key_lengths": lengths} if lengths is not None else {}
     if window is not None:
-        p.mask.window = Window(True, *window)
-    if output is not None:
-        p.output = tensor(output)
-    if weights is not None:
-        p.weights = tensor(weights)
-    return p
+        fields["window"] = Window(True, *window)
+    return fill(Mask(causal=causal, alignment=BOTTOM_RIGHT), fields)
+
+
+def problem(query, key, value, output=None, weights=None, **parts):
+    """parts: score, mask, normalizer and views, as made above, and lse; None for an absent one."""
+    fields = {"query": query, "key": key, "value": value, "output": output, "weights": weights}
+    fields |= parts
+    return fill(Problem(), {name: part for name, part in fields.items() if part is not None})
 
 
 def header_layout():
-    """Sizes and offsets of attn.h's structs, as the C compiler sees them."""
+    """Offsets, sizes and enumerators of attn.h, as the C compiler sees them."""
     lines = ["#include <attn/attn.h>", "#include <stdio.h>", "int main(void) {"]
     for name, struct in STRUCTS.items():
-        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+        lines.append(f'printf("{name} 0 %zu\\n", sizeof({name}));')
         for field, _ in struct._fields_:
-            lines.append(f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));')
+            place = f"offsetof({name}, {field}), sizeof((({name} *)0)->{field})"
+            lines.append(f'printf("{name}.{field} %zu %zu\\n", {place});')
+    lines += [f'printf("{name} %d 0\\n", (int){name});' for name in ENUMERATORS]
     lines.append("return 0; }")
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder, "layout.c"), Path(folder, "layout")
         source.write_text("\n".join(lines))
         subprocess.run(["cc", f"-I{ROOT / 'include'}", source, "-o", binary], check=True)
         printed = subprocess.run([binary], check=True, capture_output=True, text=True).stdout
-    return {name: int(number) for name, number in map(str.split, printed.splitlines())}
+    return {name: (int(a), int(b)) for name, a, b in map(str.split, printed.splitlines())}
 
 
 def mirrored_layout():
     """The same of the classes above."""
-    layout = {name: c.sizeof(struct) for name, struct in STRUCTS.items()}
+    layout = {name: (0, c.sizeof(struct)) for name, struct in STRUCTS.items()}
     for name, struct in STRUCTS.items():
         for field, _ in struct._fields_:
-            layout[f"{name}.{field}"] = getattr(struct, field).offset
-    return layout
+            at = getattr(struct, field)
+            layout[f"{name}.{field}"] = at.offset, at.size
+    return layout | {name: (number, 0) for name, number in ENUMERATORS.items()}
+
+
+def differences():
+    """One sentence for each number that differs."""
+    header, mirror = header_layout(), mirrored_layout()
+    return [f"{name}: {mirror[name]} here, {at} in attn.h" for name, at in header.items()
+            if mirror[name] != at]  # fmt: skip
 
 
 def main():
-    header, mirror = header_layout(), mirrored_layout()
-    wrong = [
-        f"{name}: {mirror[name]} here, {at} in attn.h"
-        for name, at in header.items()
-        if mirror[name] != at
-    ]
-    print("\n".join(wrong) or f"all {len(header)} sizes and offsets agree with attn.h")
+    wrong = differences()
+    print("\n".join(wrong) or f"all {len(mirrored_layout())} offsets and numbers agree with attn.h")
     return 1 if wrong else 0
 
 

