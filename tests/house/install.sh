@@ -18,7 +18,7 @@ fi
 # runs_with shared|static PROGRAM: the program works, and needs libattn.so only if it is shared.
 runs_with() {
     local needs=static
-    readelf -d "$2" | grep -q 'NEEDED.*\[libattn\.so\.0\]' && needs=shared
+    readelf -d "$2" | grep -q 'NEEDED.*\[libattn\.so\.[0-9.]*\]' && needs=shared
     [ "$needs" = "$1" ] || fail "$2 was to be linked with the $1 library, but is $needs"
     LD_LIBRARY_PATH=$libdir "$2" || fail "$2 does not run"
 }
