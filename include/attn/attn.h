@@ -596,7 +596,7 @@ ATTN_API size_t attn_context_scratch_bytes(const attn_context *context);
  * for. Sequences of up to 8 queries are computed in another order than longer ones, which may differ
  * in the last bits.
  *
- * Numerics: scores of any finite size are safe from overflow. A NaN in a visible query, key or
+ * Numerics: scores within 2^29 of 0 (float64: 2^58) are safe from overflow. A NaN in a visible query, key or
  * value gives NaN wherever the formula would. docs/NUMERICS.md has the bounds.
  *
  * Errors: NULL, DTYPE, SHAPE, STRIDE, ALIGNMENT, VALUE, ALIAS, VERSION for the arguments, MEMORY.

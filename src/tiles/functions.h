@@ -28,12 +28,12 @@
 #endif
 
 #if REAL_BITS == 32
-#define REAL_LOWEST (-FLT_MAX)
+#define LOWEST_BIASED (-0x1p28f)
 #define REAL_EPSILON FLT_EPSILON
 #define REAL_MIN FLT_MIN
 #define REAL_SQRT sqrtf
 #else
-#define REAL_LOWEST (-DBL_MAX)
+#define LOWEST_BIASED (-0x1p57)
 #define REAL_EPSILON DBL_EPSILON
 #define REAL_MIN DBL_MIN
 #define REAL_SQRT sqrt
@@ -136,7 +136,7 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
 
 #undef NAME
 #undef INT_SIGN_BIT
-#undef REAL_LOWEST
+#undef LOWEST_BIASED
 #undef REAL_EPSILON
 #undef REAL_MIN
 #undef REAL_SQRT

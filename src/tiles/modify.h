@@ -24,10 +24,13 @@ static void NAME(softcap)(void *scores, int keys, int width, double cap) {
     }
 }
 
+/* Biased scores stop at -2^28 (float64: -2^57): their weight is long 0, and in a row that has nothing
+ * else they are equal. Beyond, WEIGH's difference from a rounded maximum would be off by more than an
+ * exponent can hold. */
 static void NAME(add_bias)(void *scores, const void *bias, int keys, int width) {
     REAL *const s = scores;
     const REAL *const b = bias;
-    const vec masked = NAME(splat)((REAL)-INFINITY), lowest = NAME(splat)(REAL_LOWEST);
+    const vec masked = NAME(splat)((REAL)-INFINITY), lowest = NAME(splat)(LOWEST_BIASED);
     FOR_EACH_VECTOR(keys, width) {
         const int64_t at = k * (int64_t)width + q;
         const vec added = NAME(load)(b + at), score = NAME(load)(s + at);

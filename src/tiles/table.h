@@ -141,7 +141,7 @@ typedef struct attn_tiles {
     void (*softcap)(void *scores, int keys, int width, double cap);
 
     /* scores += bias, element by element. A bias of -infinity makes -infinity of anything; a finite
-     * one never does (it stops at the lowest finite number). */
+     * one never does (sums stop at -2^28 in float32, -2^57 in float64). */
     void (*add_bias)(void *scores, const void *bias, int keys, int width);
 
     /* scores[k][q] -= slope[q] * |position[q] - k|. */

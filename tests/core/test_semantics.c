@@ -3,6 +3,7 @@
  * they get. */
 #include "support.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -374,6 +375,27 @@ static void huge_scores(void **state) {
     }
 }
 
+/* A common way to say "masked" is the lowest finite number: where all keys of a row have it, their
+ * weights are equal, whatever the scores were, for every temperature. */
+static void lowest_biases_are_equal(void **state) {
+    static const double temperatures[] = {0, 0.01, 100};
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        spec what = usual(seed);
+        what.rules = RULE_BIAS;
+        sample s;
+        sample_make(&s, &what);
+        const bool single = what.dtype == ATTN_F32;
+        const double u = single ? 0x1p-24 : 0x1p-53, n = (double)what.n_key;
+        s.problem.normalizer.temperature = temperatures[seed / 4];
+        fill(&s.problem.score.bias, single ? -(double)FLT_MAX : -DBL_MAX);
+        forward(*state, &s);
+        for (int64_t i = 0; i < what.n_query; i++)
+            for (int64_t j = 0; j < what.n_key; j++)
+                assert_true(fabs(element(&s.problem.weights, 0, 0, i, j) * n - 1) <= 4 * n * u);
+        sample_free(&s);
+    }
+}
+
 /* Up to the roundings of a quotient and a product. */
 static void one_key_has_all_the_weight(void **state) {
     for (uint64_t seed = 0; seed < 4; seed++) {
@@ -584,6 +606,7 @@ int main(void) {
         cmocka_unit_test(visible_scores_of_minus_infinity),
         cmocka_unit_test(what_is_visible_comes_late),
         cmocka_unit_test(huge_scores),
+        cmocka_unit_test(lowest_biases_are_equal),
         cmocka_unit_test(one_key_has_all_the_weight),
         cmocka_unit_test(sinks_of_every_size),
         cmocka_unit_test(sink_of_minus_infinity_is_none),

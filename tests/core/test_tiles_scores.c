@@ -244,18 +244,18 @@ static void check_softcap(bench *b) {
     }
 }
 
-/* What is -infinity stays so, whatever is added; what is finite stays finite, however low it gets;
+/* What is -infinity stays so, whatever is added; what is finite stops at a lowest number;
  * NaN passes. A float64 sum of two float32 numbers, rounded, is their float32 sum. */
 static void check_add_bias(bench *b) {
     const tile t = make_scores(b, false);
-    const double lowest = b->single ? -FLT_MAX : -DBL_MAX;
+    const double lowest = b->single ? -0x1p28 : -0x1p57, least = b->single ? -FLT_MAX : -DBL_MAX;
     const array bias = scratch(b, t.all.count);
     fill_random(&bias, 4);
     for (int64_t k = 0; k < bias.count; k++) {
-        const double special[] = {0, -INFINITY, NAN, lowest, lowest};
+        const double special[] = {0, -INFINITY, NAN, least, least};
         const int which = draw_int(b, 0, 20);
         if (which < (int)COUNT(special)) set(&bias, k, special[which]);
-        if (which == 3) set(&t.all, k, lowest);
+        if (which == 3) set(&t.all, k, least);
     }
     const array before = copy(b, &t.all);
     b->t->add_bias(t.all.data, bias.data, t.keys, t.width);
