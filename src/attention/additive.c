@@ -33,14 +33,26 @@ static double *range_of(const attn_worker *w, int g) {
 
 /* ------------------------------------------------------------------------------ block begins */
 
-static double norm(const attn_tiles *t, const void *weight, int64_t stride, int d) {
-    double largest = 0, sum = 0;
-    for (int f = 0; f < d; f++)
-        largest =
-            fmax(largest, fabs(attn_read(t, (const char *)weight + f * stride * t->element_size)));
+/* Element f of a row of features. */
+static double feature(const attn_tiles *t, const void *row, int64_t stride, int f) {
+    return attn_read(t, (const char *)row + f * stride * t->element_size);
+}
+
+/* By comparison: gcc 12 fails inside itself on fmax here, for AArch64. */
+static double largest_size(const attn_tiles *t, const void *row, int64_t stride, int d) {
+    double largest = 0;
+    for (int f = 0; f < d; f++) {
+        const double size = fabs(feature(t, row, stride, f));
+        if (size > largest) largest = size;
+    }
+    return largest;
+}
+
+static double norm(const attn_tiles *t, const void *row, int64_t stride, int d) {
+    const double largest = largest_size(t, row, stride, d);
+    double sum = 0;
     for (int f = 0; f < d && largest > 0; f++) {
-        const double x =
-            attn_read(t, (const char *)weight + f * stride * t->element_size) / largest;
+        const double x = feature(t, row, stride, f) / largest;
         sum += x * x;
     }
     return largest * sqrt(sum);
@@ -55,15 +67,14 @@ static void begin_weight(attn_worker *w, const attn_block *b, int g) {
     const void *const from =
         attn_broadcast_at(&s->weight, t->element_size, 0, b->first_head + g, 0, 0);
     const int64_t stride = s->weight.stride[3];
-    double factor = attn_head_scale(w, b, g), largest = 0, sum = 0, missing = 0;
+    double factor = attn_head_scale(w, b, g), sum = 0, missing = 0;
     if (s->normalize_weight) factor /= norm(t, from, stride, d);
-    char *const weight = of_head(w, g, a->weight), *const inverse =
-                                                       of_head(w, g, a->inverse_weight);
+    char *const weight = of_head(w, g, a->weight);
+    char *const inverse = of_head(w, g, a->inverse_weight);
     char *const gain = of_head(w, g, a->gain);
     t->fill(weight, 1, w->plan->d_padded, 0);
     t->load_rows(weight, 0, from, 0, stride, 1, d, factor);
-    for (int f = 0; f < d; f++)
-        largest = fmax(largest, fabs(attn_read(t, weight + f * t->element_size)));
+    const double largest = largest_size(t, weight, 1, d);
     for (int f = 0; f < w->plan->d_padded; f++) {
         const int64_t at = f * (int64_t)t->element_size;
         const double v = attn_read(t, weight + at), share = fabs(v) / largest;

@@ -13,10 +13,8 @@
 
 /* The sum of 1/E over `group` features: 4, 2 or 1, a constant. */
 INLINE vec NAME(sum_inverses)(int group, const vec e[4]) {
-    vec sum = e[0], product = e[0];
     if (group == 1) return NAME(splat)(1) / e[0];
-    sum = e[0] + e[1];
-    product = e[0] * e[1];
+    vec sum = e[0] + e[1], product = e[0] * e[1];
     if (group == 4) {
         const vec sum2 = e[2] + e[3], product2 = e[2] * e[3];
         sum = NAME(fma)(sum, product2, sum2 * product);
