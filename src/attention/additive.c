@@ -17,8 +17,7 @@ static double most_range(const attn_tiles *t) {
     return t->element_size == sizeof(float) ? FLT_MAX_EXP - 2 : DBL_MAX_EXP - 2;
 }
 
-/* What a query or key alone may reach, so that e^(2x) is neither infinite nor lost to its partner. */
-static double most_size(const attn_tiles *t) {
+double attn_additive_most_size(const attn_tiles *t) {
     return t->element_size == sizeof(float) ? 43 : 354;
 }
 
@@ -159,8 +158,7 @@ static void project_keys(attn_worker *w, const attn_block *b, const attn_tile *t
                      tile->count, stride);
 }
 
-/* Keys in rows of d_padded features, projected if the score is CONCAT. */
-static void prepare_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g) {
+void attn_additive_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g) {
     const attn_tensor *const k = &w->problem->key;
     const attn_tiles *const t = w->tiles;
     const int d = w->plan->d_padded;
@@ -196,7 +194,7 @@ static feature_range range_of_feature(const attn_worker *w, int g, int f) {
     const double highest = fmax(q_high + k_high, 0), lowest = fmin(q_low + k_low, 0);
     const double reach = 2 * ATTN_LOG2_E * highest + 1 + range_of(w, g)[f];
     return (feature_range){fmax(-lowest, highest),
-                           alone <= most_size(t) ? reach : (double)INFINITY};
+                           alone <= attn_additive_most_size(t) ? reach : (double)INFINITY};
 }
 
 /* Features that may share a division in this tile: 4, 2 or 1. Those that share one are neighbours, or
@@ -274,7 +272,7 @@ static void load_previous(const attn_worker *w, const attn_block *b, const attn_
 
 /* The tile's keys, each with the projected features of where this query's earlier weights lay. Both
  * the convolution and the projection are dot products with the lanes along the features. */
-static void locate_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g, int r) {
+void attn_locate_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g, int r) {
     const attn_location *const l = w->problem->score.location;
     const attn_tiles *const t = w->tiles;
     const int64_t head = b->first_head + g;
@@ -296,13 +294,13 @@ static void locate_keys(attn_worker *w, const attn_block *b, const attn_tile *ti
 
 void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
                         void *scores) {
-    prepare_keys(w, b, tile, g);
+    attn_additive_keys(w, b, tile, g);
     if (!w->problem->score.location) {
         score_rows(w, b, tile, g, w->space.key, 0, b->queries, scores);
         return;
     }
     for (int r = 0; r < b->queries; r++) {
-        locate_keys(w, b, tile, g, r);
+        attn_locate_keys(w, b, tile, g, r);
         score_rows(w, b, tile, g, w->space.located_key, r, 1,
                    attn_offset(scores, r * tile->row_stride, w->tiles));
     }

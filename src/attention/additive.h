@@ -11,4 +11,13 @@ void attn_additive_begin(attn_worker *w, const attn_block *b, int g);
 void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
                         void *scores);
 
+/* The tile's keys in rows of d_padded features, projected if CONCAT, into space.key; and with what
+ * query r of head g knows of locations, into space.located_key (space.location, space.previous and
+ * space.location_table are what it is made of). */
+void attn_additive_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g);
+void attn_locate_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g, int r);
+
+/* What a query or key alone may reach, so that e^(2x) is neither infinite nor lost to its partner. */
+double attn_additive_most_size(const attn_tiles *tiles);
+
 #endif

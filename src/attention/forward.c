@@ -78,6 +78,7 @@ static void score(attn_worker *w, const attn_block *b, const attn_tile *tile, at
     attn_cap_scores(w, b, tile, scores);
     attn_show_scores(w, b, tile, ATTN_CAPPED_SCORES, seen, scores);
     attn_bias_scores(w, b, tile, scores);
+    attn_call_score(w, b, tile, scores);
     if (seen == ATTN_TILE_PARTIAL) attn_mask_apply(w, b, tile, scores);
     if (attn_hides(w, seen)) attn_mask_lanes(w, b, tile, scores);
     attn_disturb_scores(w, b, tile, scores);

@@ -136,9 +136,9 @@ void attn_cap_scores(attn_worker *w, const attn_block *b, const attn_tile *tile,
         w->tiles->softcap(scores, tile->lines, tile->width, w->problem->score.softcap);
 }
 
-static void call_score(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
+void attn_call_score(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_score *const s = &w->problem->score;
-    for (int g = 0; g < b->heads; g++) {
+    for (int g = 0; g < b->heads && s->callback; g++) {
         const attn_pairs pairs = attn_pairs_of(w, b, tile, g, scores);
         s->callback(s->callback_user, &pairs);
     }
@@ -149,7 +149,6 @@ void attn_bias_scores(attn_worker *w, const attn_block *b, const attn_tile *tile
     if (attn_tensor_present(&s->bias)) attn_add_bias(w, b, tile, scores);
     if (s->relative) attn_relative_bias(w, b, tile, scores);
     if (attn_tensor_present(&s->alibi_slopes)) add_alibi(w, b, tile, scores);
-    if (s->callback) call_score(w, b, tile, scores);
 }
 
 /* ------------------------------------------------------------------------------------ weights */

@@ -7,8 +7,9 @@
 /* Soft cap. */
 void attn_cap_scores(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
 
-/* Bias, relative bias, ALiBi, the caller's own; before the mask. */
+/* Bias, relative bias, ALiBi; then the caller's own, if there is one. Before the mask. */
 void attn_bias_scores(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
+void attn_call_score(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
 
 /* Gumbel noise, after the mask. */
 void attn_disturb_scores(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);

@@ -66,6 +66,7 @@ typedef struct {
      * natural scores of those in a tile. */
     double query_factor, weigh_factor, score_factor;
     double scale;
+    bool bare; /* scores are to be made without scale and `scales`, for the backward */
     attn_weighing weighing;
     attn_wanted wanted;
     bool keep_all;   /* weights of every block are kept */

@@ -38,14 +38,8 @@ static int64_t entry_of(const attn_relative *r, int64_t n, int64_t offset) {
     return clamp(offset + (r->origin > 0 ? r->origin : n / 2), 0, n - 1);
 }
 
-typedef struct {
-    const int32_t *of; /* of[k - r]: key k of the stretch, row r of the head; less `first` */
-    int first, count;  /* entries that occur */
-} stretch_entries;
-
-/* Keys first_key .. first_key + keys - 1 of a tile against the queries of a head. */
-static stretch_entries find_entries(attn_worker *w, const attn_block *b, const attn_tile *tile,
-                                    int first_key, int keys) {
+attn_entries attn_relative_entries(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                                   int first_key, int keys) {
     const attn_relative *const r = w->problem->score.relative;
     const int64_t n = w->plan->entries;
     const int64_t base = tile->k + first_key - b->sequence.position - b->first_query;
@@ -57,12 +51,11 @@ static stretch_entries find_entries(attn_worker *w, const attn_block *b, const a
         last = of[apart] > last ? of[apart] : last;
     }
     for (int apart = 1 - b->queries; apart < keys; apart++) of[apart] -= first;
-    return (stretch_entries){of, first, last - first + 1};
+    return (attn_entries){of, first, last - first + 1};
 }
 
-/* Entries first .. of a head's table, feature by feature: where they lie, or packed. */
-static const void *table_rows(attn_worker *w, const attn_tensor *t, int64_t head, int first,
-                              int count, int64_t *stride) {
+const void *attn_relative_rows(attn_worker *w, const attn_tensor *t, int64_t head, int first,
+                               int count, int64_t *stride) {
     const void *const at =
         attn_at(t, w->tiles->element_size, 0, attn_broadcast_index(t, 1, head), first, 0);
     const int d = (int)t->shape[3];
@@ -91,10 +84,10 @@ void attn_relative_begin(attn_worker *w, const attn_block *b, int g) {
 static void add_key_terms(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
                           void *scores) {
     const attn_tiles *const t = w->tiles;
-    const stretch_entries e = find_entries(w, b, tile, 0, tile->count);
+    const attn_entries e = attn_relative_entries(w, b, tile, 0, tile->count);
     int64_t stride;
-    const void *const table = table_rows(w, &w->problem->score.relative->keys, b->first_head + g,
-                                         e.first, e.count, &stride);
+    const void *const table = attn_relative_rows(w, &w->problem->score.relative->keys,
+                                                 b->first_head + g, e.first, e.count, &stride);
     const void *const query = attn_head_queries(w, b, g, w->space.position_query);
     const int padded = attn_padded(e.count, t), d = w->plan->d;
     if (b->few)
@@ -115,7 +108,7 @@ static void add_query_terms(attn_worker *w, const attn_block *b, const attn_tile
     const double factor = attn_head_scale(w, b, g);
     for (int k = 0; k < tile->count; k += KEYS) {
         const int count = tile->count - k < KEYS ? tile->count - k : KEYS;
-        const stretch_entries e = find_entries(w, b, tile, k, count);
+        const attn_entries e = attn_relative_entries(w, b, tile, k, count);
         const int padded = attn_padded(e.count, t), d = w->plan->d;
         t->fill(w->space.table, 1, (int64_t)d * padded, 0);
         t->load_transposed(w->space.table, padded,
@@ -144,7 +137,7 @@ void attn_relative_bias(attn_worker *w, const attn_block *b, const attn_tile *ti
     const attn_tensor *const bias = &w->problem->score.relative->bias;
     const attn_tiles *const t = w->tiles;
     if (!attn_tensor_present(bias)) return;
-    const stretch_entries e = find_entries(w, b, tile, 0, tile->count);
+    const attn_entries e = attn_relative_entries(w, b, tile, 0, tile->count);
     for (int g = 0; g < b->heads; g++)
         t->add_relative(attn_head_rows(scores, b, tile, g, t), tile->key_stride, tile->row_stride,
                         tile->count, b->queries,
@@ -163,7 +156,7 @@ static void sum_weights(attn_worker *w, const attn_block *b, const attn_tile *ti
     if (!*attn_kept_any(w, b, tile)) return;
     t->rescale(w->space.factor, attn_kept_maximum(w, b, tile), w->space.stretch.maximum, NULL,
                b->width);
-    const stretch_entries e = find_entries(w, b, tile, 0, tile->count);
+    const attn_entries e = attn_relative_entries(w, b, tile, 0, tile->count);
     for (int g = 0; g < b->heads; g++) {
         const int64_t row = (int64_t)g * b->queries;
         void *const sums = attn_offset(
@@ -186,7 +179,8 @@ void attn_relative_values(attn_worker *w, const attn_block *b, attn_key_range ke
     t->fill(w->space.shrink, 1, b->width, 1);
     for (int g = 0; g < b->heads; g++) {
         int64_t stride;
-        const void *const table = table_rows(w, &r->values, b->first_head + g, 0, n, &stride);
+        const void *const table =
+            attn_relative_rows(w, &r->values, b->first_head + g, 0, n, &stride);
         const int64_t row = (int64_t)g * b->queries;
         if (b->few)
             t->aggregate_few(attn_offset(w->space.stretch.output, row * stride_out, t), stride_out,

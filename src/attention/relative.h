@@ -17,4 +17,17 @@ void attn_relative_bias(attn_worker *w, const attn_block *b, const attn_tile *ti
 /* After a stretch of keys, with kept weights: adds the table of values, weighed, to space.stretch. */
 void attn_relative_values(attn_worker *w, const attn_block *b, attn_key_range keys);
 
+/* The entries of keys first_key .. first_key + keys - 1 of a tile against the queries of a head. */
+typedef struct {
+    const int32_t *of; /* of[k - r]: key k of these, row r of the head; less `first` */
+    int first, count;  /* entries that occur */
+} attn_entries;
+
+attn_entries attn_relative_entries(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                                   int first_key, int keys);
+
+/* Entries first .. of a head's table, feature by feature: where they lie, or packed in space.table. */
+const void *attn_relative_rows(attn_worker *w, const attn_tensor *table, int64_t head, int first,
+                               int count, int64_t *stride);
+
 #endif

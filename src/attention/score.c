@@ -7,6 +7,7 @@
 
 double attn_head_scale(const attn_worker *w, const attn_block *b, int g) {
     const attn_tensor *const t = &w->problem->score.scales;
+    if (w->plan->bare) return 1;
     if (!attn_tensor_present(t)) return w->plan->query_factor;
     const void *const at =
         attn_broadcast_at(t, w->tiles->element_size, b->sequence.index, b->first_head + g, 0, 0);
@@ -184,6 +185,17 @@ static void negate(const attn_worker *w, const attn_block *b, const attn_tile *t
                            -attn_head_scale(w, b, g));
 }
 
+const void *attn_score_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
+                            int64_t *stride) {
+    switch (w->problem->score.kind) {
+    case ATTN_SCORE_LOCATION: return location_keys(w, b, tile, g, stride);
+    case ATTN_SCORE_COSINE: return normalized_keys(w, b, tile, stride);
+    default:
+        return attn_tile_rows(w, &w->problem->key, b, tile, w->space.key, w->plan->pack_key,
+                              stride);
+    }
+}
+
 void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_score *const s = &w->problem->score;
     int64_t stride;
@@ -199,19 +211,16 @@ void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
         return;
     case ATTN_SCORE_LOCATION:
         for (int g = 0; g < b->heads; g++) {
-            key = location_keys(w, b, tile, g, &stride);
+            key = attn_score_keys(w, b, tile, g, &stride);
             score_rows(w, b, tile, g * b->queries, b->queries, key, stride, scores);
         }
         return;
-    case ATTN_SCORE_COSINE:
-        key = normalized_keys(w, b, tile, &stride);
-        score_rows(w, b, tile, 0, b->rows, key, stride, scores);
-        return;
     case ATTN_SCORE_DOT:
+    case ATTN_SCORE_COSINE:
     case ATTN_SCORE_GENERAL:
     case ATTN_SCORE_GAUSSIAN: break;
     }
-    key = attn_tile_rows(w, &w->problem->key, b, tile, w->space.key, w->plan->pack_key, &stride);
+    key = attn_score_keys(w, b, tile, 0, &stride);
     score_rows(w, b, tile, 0, b->rows, key, stride, scores);
     if (s->kind == ATTN_SCORE_GAUSSIAN) negate(w, b, tile, scores);
     if (s->relative && s->kind == ATTN_SCORE_DOT)

@@ -11,6 +11,11 @@ void attn_score_begin(attn_worker *w, const attn_block *b);
 /* Scores of a tile, with factor and relative positions, before the soft cap. */
 void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
 
+/* What stands for keys in a tile's dot products and distances with head g: keys, keys of length 1, or
+ * rows of LOCATION's weight; where they lie, or in space.key. */
+const void *attn_score_keys(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
+                            int64_t *stride);
+
 /* A tile's rows of key or value, feature by feature: where they lie, or packed if `pack`. */
 const void *attn_tile_rows(const attn_worker *w, const attn_tensor *t, const attn_block *b,
                            const attn_tile *tile, void *packed, bool pack, int64_t *stride);

@@ -80,7 +80,7 @@ static void weigh_online(attn_worker *w, const attn_block *b, const attn_tile *t
                         w->space.shrink);
 }
 
-static attn_elementwise elementwise_of(attn_normalizer_kind kind) {
+attn_elementwise attn_weigh_elementwise(attn_normalizer_kind kind) {
     switch (kind) {
     case ATTN_SIGMOID: return ATTN_WEIGH_SIGMOID;
     case ATTN_RELU: return ATTN_WEIGH_RELU;
@@ -96,14 +96,14 @@ void attn_weigh_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
         weigh_online(w, b, tile, scores);
         return;
     }
-    w->tiles->weigh_each(scores, tile->lines, tile->width, elementwise_of(n->kind),
+    w->tiles->weigh_each(scores, tile->lines, tile->width, attn_weigh_elementwise(n->kind),
                          w->plan->weigh_factor, n->kind == ATTN_SIGMOID ? n->bias : 0);
     w->tiles->fill(w->space.shrink, 1, b->width, 1);
 }
 
 /* --------------------------------------------------------------------------------- whole rows */
 
-static void begin_powers(attn_worker *w) {
+void attn_weigh_begin_powers(attn_worker *w) {
     const attn_normalizer *const n = &w->problem->normalizer;
     attn_rows_of_threshold *const t = &w->space.threshold;
     const double alpha = n->kind == ATTN_SPARSEMAX ? 2 : n->alpha > 0 ? n->alpha : 1.5;
@@ -152,7 +152,7 @@ void attn_weigh_solve(attn_worker *w, const attn_block *b) {
         w->tiles->fill(t->value, 1, b->width, 0);
         return;
     }
-    begin_powers(w);
+    attn_weigh_begin_powers(w);
     w->tiles->begin_threshold(w->space.kept.highest, w->tiles->block, t);
     if (t->exponent >= 1) {
         solve_for_maxima(w, b);

@@ -22,6 +22,10 @@ void attn_weigh_note(attn_worker *w, const attn_block *b, const attn_tile *tile,
 void attn_weigh_solve(attn_worker *w, const attn_block *b);
 void attn_weigh_apply(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
 
+/* The exponent and factor of space.threshold; the tile functions' name of a normaliser. */
+void attn_weigh_begin_powers(attn_worker *w);
+attn_elementwise attn_weigh_elementwise(attn_normalizer_kind kind);
+
 /* space.total is final: space.inverse, which makes its output and weights final, and the log-sum-exp if
  * asked for. Returns whether a row is NaN. */
 bool attn_weigh_finish(attn_worker *w, const attn_block *b, bool lse);
