@@ -18,7 +18,8 @@ import sys
 HOT = [f"{name}_{element}" for element in ("f32", "f64") for name in (
     "score", "score_few", "score_distance", "score_distance_few", "score_additive",
     "score_additive_few", "score_tanh", "score_tanh_few", "weigh", "weigh_few", "weigh_each",
-    "power_sums", "power_sums_few", "top", "top_few", "aggregate", "aggregate_few")]
+    "power_sums", "power_sums_few", "top", "top_few", "aggregate", "aggregate_few", "distribute",
+    "weigh_and_center", "pairwise_gradient")]
 STACK_VECTOR = re.compile(r" v?mov\w+\s+%[xyz]mm\d+,[-\w]*\(%rsp\)| st[rp]\s+q.*\[sp")
 JUMP = re.compile(r"\s(j\w+|b\.?\w*|cbn?z|tbn?z)\s.*?([0-9a-f]+) <")
 RETURN = re.compile(r" ret\b")

@@ -44,6 +44,9 @@ enum { MAX_FEW_VECS = 8 };
 /* Keys in a register tile of additive scores: enough divisions at a time to hide their latency. */
 enum { MAX_ADDITIVE_ROWS = 4 };
 
+/* Keys in a register tile of pairwise gradients: they share a division, and have a sum each. */
+enum { MAX_PAIRWISE_KEYS = 4 };
+
 /* How far ahead few queries ask for keys and values: they are read once, so memory sets the pace. */
 enum { KEYS_AHEAD = 32, VALUES_AHEAD = 16 };
 

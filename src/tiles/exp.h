@@ -64,6 +64,12 @@ INLINE vec NAME(exp2)(vec x) {
     return NAME(fma)(r, terms, NAME(splat)(1)) * power;
 }
 
+/* 2^x where x may be positive: 2^x = 1 / 2^-x there, infinite beyond the largest number. */
+INLINE vec NAME(exp2_any)(vec x) {
+    const vec small = NAME(exp2)(-NAME(abs)(x));
+    return NAME(select)(VEC_MASK(x > NAME(splat)(0)), NAME(splat)(1) / small, small);
+}
+
 /* tanh for |x| <= ATTN_NEAR_ZERO: an odd polynomial. */
 INLINE vec NAME(tanh_near)(vec x) {
     const int count = (int)(sizeof NAME(tanh_terms) / sizeof(REAL));

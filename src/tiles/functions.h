@@ -57,6 +57,8 @@
 #include "tiles/sparse.h"
 #include "tiles/aggregate.h"
 #include "tiles/views.h"
+#include "tiles/gradient.h"
+#include "tiles/pairwise.h"
 
 enum { NAME(TILE_BLOCK) = 256 / sizeof(REAL) };
 
@@ -132,6 +134,22 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
     .add_entropies = NAME(add_entropies),
     .add_entropies_few = NAME(add_entropies_few),
     .narrow = NAME(narrow),
+    .distribute = NAME(distribute),
+    .distribute_visible = NAME(distribute_visible),
+    .weigh_known = NAME(weigh_known),
+    .center = NAME(center),
+    .weigh_and_center = NAME(weigh_and_center),
+    .slope_each = NAME(slope_each),
+    .power_slopes = NAME(power_slopes),
+    .multiply_rows = NAME(multiply_rows),
+    .add_entropy_gradient = NAME(add_entropy_gradient),
+    .row_products = NAME(row_products),
+    .dot_rows = NAME(dot_rows),
+    .add_rows = NAME(add_rows),
+    .slope_softcap = NAME(slope_softcap),
+    .slope_of_cap = NAME(slope_of_cap),
+    .normalize_gradient = NAME(normalize_gradient),
+    .pairwise_gradient = NAME(pairwise_gradient),
 };
 
 #undef NAME
@@ -156,6 +174,7 @@ const attn_tiles JOIN3(attn_tiles, SUFFIX, JOIN2(__, ISA)) = {
 #undef VEC_IS_SCALAR
 #undef VEC_MASK
 #undef FOR_EACH_VECTOR
+#undef FEW_OR_NOT
 #undef SQUARES
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH

@@ -60,6 +60,25 @@ typedef struct {
     bool lanes_are_keys, second_word;
 } attn_noise;
 
+/* Gradients of pairs whose slopes are no products, see pairwise.h. Sums lie as what they are sums for,
+ * rows of whole vectors; d is whole vectors. gradient[k*gradient_key_stride + r*gradient_row_stride]. */
+typedef enum {
+    ATTN_PAIRWISE_DISTANCE,
+    ATTN_PAIRWISE_TANH,
+    ATTN_PAIRWISE_TANH_NEAR, /* no sum is beyond ATTN_NEAR_ZERO */
+    ATTN_PAIRWISE_EXPONENTIALS
+} attn_pairwise;
+
+typedef struct {
+    attn_pairwise kind;
+    bool
+        shared; /* EXPONENTIALS: four keys share a division, so no product of their terms overflows */
+    const void *query, *key, *gradient;
+    void *query_sums, *key_sums, *weight_sums; /* DISTANCE has no weight_sums */
+    int64_t query_stride, key_stride, gradient_key_stride, gradient_row_stride;
+    int keys, rows, d;
+} attn_pairwise_tile;
+
 typedef struct attn_tiles {
     int element_size;
     int lanes; /* queries in a vector */
@@ -282,6 +301,57 @@ typedef struct attn_tiles {
     /* Rows to another type, by the size of its elements: bytes of 1/255, binary16, float or double. */
     void (*narrow)(void *target, int element_size, int64_t row_stride, int64_t column_stride,
                    const void *source, int64_t source_stride, int rows, int columns);
+
+    /* DISTRIBUTE, of the backward: sums[k*sums_stride + f] += sum over r of tile[k*key_stride +
+     * r*row_stride] * source[r*source_stride + f], for d features, whole vectors. The second leaves out
+     * pairs whose mask is -infinity, or, if it is NULL, whose element of the tile is 0. See gradient.h for all that follow. */
+    void (*distribute)(void *sums, int64_t sums_stride, const void *tile, int64_t key_stride,
+                       int64_t row_stride, const void *source, int64_t source_stride, int keys,
+                       int d, int rows);
+    void (*distribute_visible)(void *sums, int64_t sums_stride, const void *tile, const void *mask,
+                               int64_t key_stride, int64_t row_stride, const void *source,
+                               int64_t source_stride, int keys, int d, int rows);
+
+    /* WEIGH, where base[row] is known: weights exp2(factor*score - base) in place; and back:
+     * gradient = slope * (gradient - mean[row]); sparse: 0 where the slope is. Or both, the slope being the weight. */
+    void (*weigh_known)(void *scores, int lines, int width, bool few, double factor,
+                        const void *base);
+    void (*center)(void *gradient, const void *slope, int lines, int width, bool few, bool sparse,
+                   const void *mean);
+    void (*weigh_and_center)(void *scores, void *gradient, int lines, int width, bool few,
+                             double factor, const void *base, const void *mean);
+
+    /* Back through weigh_each: gradient *= slope at factor*score + bias. The slopes that power_weights
+     * has, in place of the scores. */
+    void (*slope_each)(void *gradient, const void *scores, int lines, int width,
+                       attn_elementwise kind, double factor, double bias);
+    void (*power_slopes)(void *scores, int lines, int width, bool few,
+                         const attn_rows_of_threshold *rows);
+
+    void (*multiply_rows)(void *tile, int lines, int width, bool few, const void *factor);
+    /* gradient -= flow[row] * (ln(weight) + 1) where the weight is not 0. */
+    void (*add_entropy_gradient)(void *gradient, const void *weights, int lines, int width,
+                                 bool few, const void *flow);
+
+    /* sums[row] += sum over k of a * b where a is not 0, or of a if b is NULL. products[row] = dot(a[row], b[row]).
+     * target[r*row_stride + c*column_stride] += source[r*source_stride + c], over either if its stride
+     * is 0. */
+    void (*row_products)(void *sums, const void *a, const void *b, int lines, int width, bool few);
+    void (*dot_rows)(void *products, const void *a, int64_t a_row, int64_t a_column, const void *b,
+                     int64_t b_row, int64_t b_column, int rows, int columns);
+    void (*add_rows)(void *target, int64_t row_stride, int64_t column_stride, const void *source,
+                     int64_t source_stride, int rows, int columns);
+
+    /* Back through softcap: gradient *= 1 - (capped/cap)^2; and how it changes with the cap, in place of
+     * the raw scores. */
+    void (*slope_softcap)(void *gradient, const void *capped, int lines, int width, double cap);
+    void (*slope_of_cap)(void *raw, const void *capped, int lines, int width, double cap);
+
+    /* Back through normalize_rows, in place; `units` is room for a row. */
+    void (*normalize_gradient)(void *gradient, int64_t gradient_stride, const void *source,
+                               int64_t row_stride, int64_t column_stride, void *units, int rows,
+                               int columns);
+    void (*pairwise_gradient)(const attn_pairwise_tile *tile);
 } attn_tiles;
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(ATTN_NO_VECTORS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# dependencies.sh LIBATTN.SO: it needs libc, libm and the OpenMP runtime alone, and is under 1 MiB.
+# dependencies.sh LIBATTN.SO: it needs libc, libm and the OpenMP runtime alone, and is under 1.25 MiB:
+# forward and backward, three tables of two types each (clang unrolls more than gcc, which needs 1).
 source "$(dirname "$0")/common.sh"
 need readelf
 
@@ -13,4 +14,4 @@ for library in $needed; do
 done
 
 bytes=$(stat -L -c %s "$1")
-[ "$bytes" -lt 1048576 ] || fail "$1 has $bytes bytes, which is not under 1 MiB"
+[ "$bytes" -lt 1310720 ] || fail "$1 has $bytes bytes, which is not under 1.25 MiB"
