@@ -1,4 +1,4 @@
-# Libraries, header, find_package(attn), pkg-config attn, the command and its manual pages. What is
+# Libraries, headers, find_package(attn), pkg-config attn, the command and its manual pages. What is
 # installed finds its own files from where it lies, so that the tree may be moved.
 
 include(CMakePackageConfigHelpers)
@@ -8,7 +8,8 @@ install(TARGETS attn attn_static EXPORT attn-targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES include/attn/attn.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attn)
+file(GLOB public_headers CONFIGURE_DEPENDS include/attn/*.h)
+install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attn)
 
 install(EXPORT attn-targets NAMESPACE attn:: DESTINATION ${package_dir} FILE attn-config.cmake)
 write_basic_package_version_file(attn-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -39,9 +39,9 @@ extern "C" {
 #endif
 
 #define ATTN_VERSION_MAJOR 0
-#define ATTN_VERSION_MINOR 2
+#define ATTN_VERSION_MINOR 3
 #define ATTN_VERSION_PATCH 0
-#define ATTN_VERSION_STRING "0.2.0"
+#define ATTN_VERSION_STRING "0.3.0"
 
 #if defined(_WIN32)
 #define ATTN_API
@@ -78,7 +78,7 @@ ATTN_API const char *attn_status_name(attn_status status);
  * "" before any failure. The text is the library's and stays until this thread's next failure. */
 ATTN_API const char *attn_error_message(void);
 
-/* The version of the library that is linked, as "0.2.0" (compare ATTN_VERSION_STRING). */
+/* The version of the library that is linked, as "0.3.0" (compare ATTN_VERSION_STRING). */
 ATTN_API const char *attn_version(void);
 
 /* ---------------------------------------------------------------------------------------------
@@ -609,7 +609,7 @@ ATTN_API attn_status attn_forward(attn_context *context, const attn_problem *pro
 /* The same problem by the textbook, in float64, one row at a time, with no blocking and no vector
  * code: the function that every test compares with, and src/attention/reference.c the file to read
  * first. Results are rounded to their dtype at the very end. Slow. One thread; memory from the C
- * library: about 10 * n_key doubles, and n_query * n_key doubles more for views.path. The score
+ * library: about 13 * n_key doubles, and n_query * n_key doubles more for views.path. The score
  * callback is called with one row at a time, in query's type, and twice for a pair if head_mean or path
  * is wanted. Same errors as attn_forward. */
 ATTN_API attn_status attn_reference_forward(const attn_problem *problem);

@@ -1,5 +1,6 @@
 /* check.c: every rule of attn.h about a problem, each with the sentence that explains it. Here are
- * inputs, sequences, mask and plain results; scores, normalizers and views have files of their own. */
+ * inputs, sequences, mask and plain results; scores, normalizers, views and gradients have files of
+ * their own. */
 #include "api/check_parts.h"
 
 #include <inttypes.h>
@@ -183,19 +184,26 @@ static attn_status check_results(attn_checked *c) {
     return attn_check_result(c, "weights", &p->weights, c->type, sizes);
 }
 
-attn_status attn_check_problem(const attn_problem *p) {
-    if (!p) return attn_fail(ATTN_ERROR_NULL, "problem is NULL");
-    attn_checked c;
-    c.problem = p;
-    c.type = ATTN_REALS;
-    c.input_count = c.result_count = 0;
+attn_status attn_check_inputs(attn_checked *c, const attn_problem *p) {
+    if (!p) {
+        (void)attn_fail(ATTN_ERROR_NULL, "problem is NULL");
+        return ATTN_ERROR_NULL; /* for the analyser: what is left uninitialised is not an OK */
+    }
+    c->problem = p;
+    c->type = ATTN_REALS;
+    c->input_count = c->result_count = 0;
     ATTN_TRY(attn_check_reserved("problem", p->reserved, 16));
-    ATTN_TRY(check_inputs(&c));
+    ATTN_TRY(check_inputs(c));
     ATTN_TRY(check_packing(p));
-    find_sizes(&c);
-    ATTN_TRY(attn_check_score(&c));
-    ATTN_TRY(check_mask(&c));
-    ATTN_TRY(attn_check_normalizer(&c));
+    find_sizes(c);
+    ATTN_TRY(attn_check_score(c));
+    ATTN_TRY(check_mask(c));
+    return attn_check_normalizer(c);
+}
+
+attn_status attn_check_problem(const attn_problem *p) {
+    attn_checked c;
+    ATTN_TRY(attn_check_inputs(&c, p));
     ATTN_TRY(check_results(&c));
     ATTN_TRY(attn_check_views(&c));
     return attn_check_aliases(&c);

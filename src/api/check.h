@@ -2,7 +2,7 @@
 #ifndef ATTN_API_CHECK_H
 #define ATTN_API_CHECK_H
 
-#include "attn/attn.h"
+#include "attn/gradients.h"
 
 #if defined(__GNUC__)
 #define ATTN_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
@@ -16,6 +16,12 @@ attn_status attn_fail(attn_status status, const char *format, ...) ATTN_PRINTF(2
 /* ATTN_OK if the problem keeps every rule of attn.h; else the status and sentence of the first
  * broken one. After ATTN_OK no size, stride or address computed from the problem can overflow. */
 attn_status attn_check_problem(const attn_problem *problem);
+
+/* The same for gradients.h's calls. Of the problem's results only `output` and `lse` are looked at,
+ * as inputs, and of its views only which heads they choose. */
+attn_status attn_check_backward(const attn_problem *problem, const attn_result_gradients *from,
+                                const attn_input_gradients *to);
+attn_status attn_check_jvp(const attn_problem *problem, const attn_tangents *tangents);
 
 /* Whether a tensor takes part: it has data, or it has a type and a dimension of 0. */
 bool attn_tensor_present(const attn_tensor *tensor);

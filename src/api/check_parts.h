@@ -38,7 +38,8 @@ typedef struct attn_range {
     uintptr_t first, last;
 } attn_range;
 
-enum { ATTN_MAX_INPUTS = 24, ATTN_MAX_RESULTS = 24 };
+/* Of any call: attn_check_backward has the most of both, 28 inputs and 25 results. */
+enum { ATTN_MAX_INPUTS = 32, ATTN_MAX_RESULTS = 32 };
 
 /* A problem, the sizes that its tensors must agree in, and the memory of those checked so far. */
 typedef struct attn_checked {
@@ -83,9 +84,16 @@ attn_status attn_check_reserved(const char *name, const uint64_t *words, int cou
 /* The element of an F32 or F64 tensor. */
 double attn_read_real(const attn_tensor *t, int64_t b, int64_t h, int64_t i, int64_t j);
 
+/* Every rule of a problem but those of its results and views: finds the sizes in `c`, and remembers
+ * the memory of the inputs. What a call beyond attn_forward begins with. */
+attn_status attn_check_inputs(attn_checked *c, const attn_problem *problem);
+
 /* The parts of attn_check_problem; the sizes in `c` are known. */
 attn_status attn_check_score(attn_checked *c);
 attn_status attn_check_normalizer(attn_checked *c);
 attn_status attn_check_views(attn_checked *c);
+
+/* The views' choice of heads alone: how many there are. Without views: all. */
+attn_status attn_check_chosen(const attn_checked *c, attn_size *chosen);
 
 #endif

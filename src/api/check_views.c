@@ -31,13 +31,18 @@ static attn_status check_rising(const char *name, const int64_t *indices, int64_
     return ATTN_OK;
 }
 
-static attn_status check_choices(const attn_views *v, int64_t heads) {
+static attn_status check_heads(const attn_views *v, int64_t heads) {
     ATTN_TRY(check_count("views.head_count", v->head_count, 0));
-    ATTN_TRY(check_count("views.row_count", v->row_count, 0));
     if (v->heads == NULL && v->head_count != 0)
         return attn_fail(ATTN_ERROR_NULL, "views.heads is NULL, but views.head_count is %" PRId64,
                          v->head_count);
-    if (v->heads != NULL) ATTN_TRY(check_rising("views.heads", v->heads, v->head_count, heads - 1));
+    if (v->heads == NULL) return ATTN_OK;
+    return check_rising("views.heads", v->heads, v->head_count, heads - 1);
+}
+
+static attn_status check_choices(const attn_views *v, int64_t heads) {
+    ATTN_TRY(check_heads(v, heads));
+    ATTN_TRY(check_count("views.row_count", v->row_count, 0));
     if (v->rows != NULL)
         ATTN_TRY(check_rising("views.rows", v->rows, v->row_count, ATTN_MAX_OFFSET));
     if (attn_tensor_present(&v->path) && v->observer != NULL)
@@ -118,16 +123,20 @@ static attn_size top_size(const attn_views *v) {
     return (attn_size){0};
 }
 
+static attn_size chosen_heads(const attn_checked *c) {
+    const attn_views *const v = c->problem->views;
+    if (v == NULL || v->heads == NULL) return c->heads;
+    return (attn_size){.size = v->head_count, .source = "views.head_count"};
+}
+
 static void find_sizes(const attn_checked *c, attn_size sizes[SIZES]) {
     const attn_views *const v = c->problem->views;
-    const int64_t heads = attn_view_heads(v, c->heads.size);
     sizes[ONE] = attn_just_one();
     sizes[TWO] = (attn_size){.size = 2, .source = "the size expected"};
     sizes[STATISTICS] = (attn_size){.size = ATTN_HEAD_STATISTICS, .source = "ATTN_HEAD_STATISTICS"};
     sizes[BATCH] = c->batch;
     sizes[SEQUENCES] = c->sequences;
-    sizes[CHOSEN] =
-        (attn_size){.size = heads, .source = v->heads ? "views.head_count" : c->heads.source};
+    sizes[CHOSEN] = chosen_heads(c);
     sizes[ROWS] = c->rows;
     sizes[QUERIES] = c->queries;
     sizes[LISTED] = (attn_size){.size = v->row_count, .source = "views.row_count"};
@@ -180,4 +189,14 @@ attn_status attn_check_views(attn_checked *c) {
         ATTN_TRY(attn_check_indices(views[k].name, t, c->keys.size));
     }
     return check_top(sizes[TOP]);
+}
+
+attn_status attn_check_chosen(const attn_checked *c, attn_size *chosen) {
+    const attn_views *const v = c->problem->views;
+    if (v != NULL) {
+        ATTN_TRY(attn_check_reserved("views", v->reserved, 8));
+        ATTN_TRY(check_heads(v, c->heads.size));
+    }
+    *chosen = chosen_heads(c);
+    return ATTN_OK;
 }

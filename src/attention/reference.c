@@ -50,7 +50,7 @@
  * Sequences and rows: who asks, and whom there is to ask
  * ------------------------------------------------------------------------------------------- */
 
-static sequence sequence_at(const attn_problem *p, int64_t index) {
+sequence attn_ref_sequence(const attn_problem *p, int64_t index) {
     const attn_mask *const m = &p->mask;
     sequence s = {.index = index, .batch = index};
     s.n_query = p->query.shape[2];
@@ -67,8 +67,16 @@ static sequence sequence_at(const attn_problem *p, int64_t index) {
     return s;
 }
 
-/* Makes r the row of another query. */
-static void go_to(row *r, sequence at, int64_t head, int64_t i) {
+bool attn_ref_no_row(const attn_problem *p) {
+    return p->query.shape[0] == 0 || p->query.shape[1] == 0 || p->query.shape[2] == 0;
+}
+
+int64_t attn_ref_sequences(const attn_problem *p) {
+    if (attn_ref_no_row(p)) return 0;
+    return p->mask.query_starts != NULL ? p->mask.sequences : p->query.shape[0];
+}
+
+void attn_ref_go_to(row *r, sequence at, int64_t head, int64_t i) {
     const attn_problem *const p = r->problem;
     r->at = at;
     r->head = head;
@@ -82,8 +90,7 @@ static void go_to(row *r, sequence at, int64_t head, int64_t i) {
  * Score, weigh, aggregate
  * ------------------------------------------------------------------------------------------- */
 
-/* value[j][c], and what attn_relative adds to it */
-static double value_at(const row *r, int64_t j, int64_t c) {
+double attn_ref_value(const row *r, int64_t j, int64_t c) {
     const attn_relative *const relative = r->problem->score.relative;
     double x = attn_ref_load(&r->problem->value, r->at.batch, r->kv_head, r->at.first_key + j, c);
     if (relative != NULL && attn_ref_present(&relative->values))
@@ -96,12 +103,12 @@ static double value_at(const row *r, int64_t j, int64_t c) {
 static double aggregate(const row *r, int64_t c) {
     double sum = 0;
     for (int64_t j = 0; j < r->at.n_key; j++) {
-        if (r->visible[j]) sum += r->weight[j] * value_at(r, j, c);
+        if (r->visible[j]) sum += r->weight[j] * attn_ref_value(r, j, c);
     }
     return sum;
 }
 
-static void score_and_weigh(row *r) {
+void attn_ref_score_and_weigh(row *r) {
     attn_ref_mask(r);
     attn_ref_score(r);
     attn_ref_weigh(r);
@@ -111,7 +118,7 @@ static void score_and_weigh(row *r) {
 static void attend(row *r) {
     const attn_problem *const p = r->problem;
     const int64_t query = r->at.first_query + r->i;
-    score_and_weigh(r);
+    attn_ref_score_and_weigh(r);
     attn_ref_store(&p->lse, r->at.batch, r->head, query, 0, r->lse);
     for (int64_t j = 0; j < r->at.n_key; j++)
         attn_ref_store(&p->weights, r->at.batch, r->head, query, j, r->weight[j]);
@@ -135,9 +142,8 @@ static int64_t chosen_head(const attn_views *v, int64_t place) {
     return v->heads != NULL ? v->heads[place] : place;
 }
 
-/* The head's place among those chosen for views; -1: none. */
-static int64_t place_of(const attn_problem *p, int64_t head) {
-    if (p->views == NULL) return -1;
+int64_t attn_ref_place(const attn_problem *p, int64_t head) {
+    if (p->views == NULL) return head;
     for (int64_t place = 0; place < attn_view_heads(p->views, p->query.shape[1]); place++) {
         if (chosen_head(p->views, place) == head) return place;
     }
@@ -146,11 +152,11 @@ static int64_t place_of(const attn_problem *p, int64_t head) {
 
 static void attend_head(room *of, sequence at, int64_t head) {
     row *const r = &of->row;
-    const int64_t place = place_of(r->problem, head);
+    const int64_t place = r->problem->views != NULL ? attn_ref_place(r->problem, head) : -1;
     if (at.n_query == 0) return;
     attn_ref_begin_sums(&of->sums, at.n_key);
     for (int64_t i = 0; i < at.n_query; i++) {
-        go_to(r, at, head, i);
+        attn_ref_go_to(r, at, head, i);
         attend(r);
         if (place >= 0) attn_ref_view_row(r, place, &of->sums);
     }
@@ -166,8 +172,8 @@ static void view_means(room *of, sequence at) {
     for (int64_t i = 0; i < at.n_query && heads > 0; i++) {
         for (int64_t j = 0; j < at.n_key; j++) mean[j] = 0;
         for (int64_t place = 0; place < heads; place++) {
-            go_to(r, at, chosen_head(v, place), i);
-            score_and_weigh(r);
+            attn_ref_go_to(r, at, chosen_head(v, place), i);
+            attn_ref_score_and_weigh(r);
             for (int64_t j = 0; j < at.n_key; j++) mean[j] += r->weight[j];
         }
         for (int64_t j = 0; j < at.n_key; j++) mean[j] /= (double)heads;
@@ -184,37 +190,47 @@ static bool wants_means(const attn_problem *p) {
            (attn_ref_present(&p->views->head_mean) || attn_ref_present(&p->views->path));
 }
 
-/* Then nothing is to be computed, however many sequences there are. */
-static bool no_row(const attn_problem *p) {
-    return p->query.shape[0] == 0 || p->query.shape[1] == 0 || p->query.shape[2] == 0;
+/* calloc checks products; what is added keeps sizes from being 0. */
+bool attn_ref_make_row(row *r, const attn_problem *p) {
+    enum { PER_KEY = 9 }; /* doubles; and one bool */
+    const attn_location *const location = p->score.location;
+    const int64_t n_key = attn_ref_no_row(p) ? 0 : p->key.shape[2];
+    const int64_t channels = location != NULL ? location->filters.shape[2] : 0;
+    double *x = calloc((size_t)n_key + (size_t)channels + 1, PER_KEY * sizeof *x + sizeof(bool));
+    *r = (row){.problem = p, .memory = x};
+    if (x == NULL) return false;
+    double **const parts[PER_KEY] = {&r->raw,   &r->capped, &r->given,  &r->score, &r->z,
+                                     &r->plain, &r->factor, &r->weight, &r->spare};
+    for (int k = 0; k < PER_KEY; k++, x += n_key) *parts[k] = x;
+    r->features = x;
+    r->visible = (bool *)(x + channels);
+    return true;
+}
+
+void attn_ref_free_row(row *r) {
+    free(r->memory);
 }
 
 static void free_room(room *of) {
+    attn_ref_free_row(&of->row);
     free(of->memory);
     free(of->cost);
 }
 
-/* calloc checks products; what is added keeps sizes from being 0. */
 static bool make_room(room *of, const attn_problem *p) {
-    enum { PER_KEY = 10 }; /* doubles; and one bool */
-    const attn_location *const location = p->score.location;
-    const int64_t n_key = no_row(p) ? 0 : p->key.shape[2];
-    const int64_t channels = location != NULL ? location->filters.shape[2] : 0;
-    const bool path = p->views != NULL && attn_ref_present(&p->views->path) && !no_row(p);
-    double *x = calloc((size_t)n_key + (size_t)channels + 1, PER_KEY * sizeof *x + sizeof(bool));
-    *of = (room){.row.problem = p, .memory = x};
-    if (path) of->cost = calloc((size_t)p->query.shape[2], ((size_t)n_key + 1) * sizeof *x);
-    if (x == NULL || (path && of->cost == NULL)) {
-        free_room(of);
-        return false;
-    }
-    double **const parts[PER_KEY] = {
-        &of->row.raw,   &of->row.capped,    &of->row.score,     &of->row.z,       &of->row.weight,
-        &of->row.spare, &of->sums.received, &of->sums.greatest, &of->sums.window, &of->sums.block};
-    for (int k = 0; k < PER_KEY; k++, x += n_key) *parts[k] = x;
-    of->row.features = x;
-    of->row.visible = (bool *)(x + channels);
-    return true;
+    const size_t n_key = attn_ref_no_row(p) ? 0 : (size_t)p->key.shape[2];
+    const bool path = p->views != NULL && attn_ref_present(&p->views->path) && !attn_ref_no_row(p);
+    sums *const s = &of->sums;
+    double **const parts[] = {&s->received, &s->greatest, &s->window, &s->block};
+    double *x = calloc(n_key + 1, sizeof parts / sizeof *parts * sizeof *x);
+    *of = (room){.memory = x};
+    for (size_t k = 0; x != NULL && k < sizeof parts / sizeof *parts; k++, x += n_key)
+        *parts[k] = x;
+    if (path) of->cost = calloc((size_t)p->query.shape[2], (n_key + 1) * sizeof *x);
+    if (attn_ref_make_row(&of->row, p) && of->memory != NULL && (!path || of->cost != NULL))
+        return true;
+    free_room(of);
+    return false;
 }
 
 /* What padding, and rows that no sequence owns, are to hold: the loops pass them by. */
@@ -234,10 +250,8 @@ attn_status attn_reference_forward(const attn_problem *problem) {
                          (long long)problem->key.shape[2]);
 
     fill_results(problem);
-    const bool packed = problem->mask.query_starts != NULL;
-    const int64_t sequences = packed ? problem->mask.sequences : problem->query.shape[0];
-    for (int64_t index = 0; index < sequences && !no_row(problem); index++) {
-        const sequence at = sequence_at(problem, index);
+    for (int64_t index = 0; index < attn_ref_sequences(problem); index++) {
+        const sequence at = attn_ref_sequence(problem, index);
         for (int64_t head = 0; head < problem->query.shape[1]; head++) attend_head(&of, at, head);
         if (wants_means(problem)) view_means(&of, at);
     }

@@ -71,21 +71,52 @@ double attn_ref_round(attn_dtype dtype, double x) {
     return dtype == ATTN_F32 ? (double)(float)x : x;
 }
 
-void attn_ref_call(const row *r, attn_pairs_callback *callback, void *user, double *numbers) {
-    attn_tensor t = attn_tensor_dense(r->spare, r->problem->query.dtype, 1, 1, 1, r->at.n_key);
-    const attn_pairs pairs = {.data = t.data,
-                              .dtype = t.dtype,
-                              .rows = 1,
-                              .keys = (int)r->at.n_key,
-                              .row_stride = r->at.n_key,
-                              .key_stride = 1,
-                              .sequence = r->at.index,
-                              .head = r->head,
-                              .query = r->i,
-                              .position = r->p,
-                              .key = 0};
-    if (r->at.n_key == 0) return;
+void attn_ref_add(const attn_tensor *t, int64_t b, int64_t h, int64_t i, int64_t j, double x) {
+    if (attn_ref_present(t)) ((double *)t->data)[offset(t, b, h, i, j)] += x;
+}
+
+/* ---------------------------------------------------------------------------------------------
+ * Callbacks
+ * ------------------------------------------------------------------------------------------- */
+
+static attn_tensor as_shown(const row *r, double *room) {
+    return attn_tensor_dense(room, r->problem->query.dtype, 1, 1, 1, r->at.n_key);
+}
+
+/* The whole row of numbers, as a callback sees it. */
+static attn_pairs show(const row *r, double *room, const double *numbers) {
+    const attn_tensor t = as_shown(r, room);
     for (int64_t j = 0; j < r->at.n_key; j++) attn_ref_store(&t, 0, 0, 0, j, numbers[j]);
+    return (attn_pairs){.data = t.data,
+                        .dtype = t.dtype,
+                        .rows = 1,
+                        .keys = (int)r->at.n_key,
+                        .row_stride = r->at.n_key,
+                        .key_stride = 1,
+                        .sequence = r->at.index,
+                        .head = r->head,
+                        .query = r->i,
+                        .position = r->p,
+                        .key = 0};
+}
+
+static void take_back(const row *r, double *room, double *numbers) {
+    const attn_tensor t = as_shown(r, room);
+    for (int64_t j = 0; attn_ref_present(&t) && j < r->at.n_key; j++)
+        numbers[j] = attn_ref_load(&t, 0, 0, 0, j);
+}
+
+void attn_ref_call(const row *r, attn_pairs_callback *callback, void *user, double *numbers) {
+    if (r->at.n_key == 0) return;
+    const attn_pairs pairs = show(r, r->spare, numbers);
     callback(user, &pairs);
-    for (int64_t j = 0; j < r->at.n_key; j++) numbers[j] = attn_ref_load(&t, 0, 0, 0, j);
+    take_back(r, r->spare, numbers);
+}
+
+void attn_ref_call_backward(const row *r, attn_pairs_gradient_callback *callback, void *user,
+                            double *gradients, double *room) {
+    if (r->at.n_key == 0) return;
+    const attn_pairs given = show(r, r->spare, r->given), left = show(r, room, gradients);
+    callback(user, &given, &left);
+    take_back(r, room, gradients);
 }

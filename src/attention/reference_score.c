@@ -9,16 +9,15 @@
 
 #include <math.h>
 
-static double query_at(const row *r, int64_t c) {
+double attn_ref_query(const row *r, int64_t c) {
     return attn_ref_load(&r->problem->query, r->at.batch, r->head, r->at.first_query + r->i, c);
 }
 
-static double key_at(const row *r, int64_t j, int64_t c) {
+double attn_ref_key(const row *r, int64_t j, int64_t c) {
     return attn_ref_load(&r->problem->key, r->at.batch, r->kv_head, r->at.first_key + j, c);
 }
 
-/* Of a tensor that has one matrix a head, or one for all; 0 if it is absent. */
-static double parameter(const row *r, const attn_tensor *t, int64_t i, int64_t j) {
+double attn_ref_parameter(const row *r, const attn_tensor *t, int64_t i, int64_t j) {
     return attn_ref_present(t) ? attn_ref_load(t, 0, r->head, i, j) : 0;
 }
 
@@ -59,7 +58,7 @@ int64_t attn_ref_entry(const row *r, const attn_tensor *table, int axis, int64_t
 static double dot(const row *r, int64_t j) {
     double sum = 0;
     for (int64_t c = 0; c < r->problem->query.shape[3]; c++)
-        sum += query_at(r, c) * key_at(r, j, c);
+        sum += attn_ref_query(r, c) * attn_ref_key(r, j, c);
     return sum;
 }
 
@@ -71,12 +70,12 @@ static double relative_dot(const row *r, const attn_relative *how, int64_t j) {
                                 : 0;
     double content = 0, position = 0, from_key = 0;
     for (int64_t c = 0; c < r->problem->query.shape[3]; c++) {
-        const double q = query_at(r, c), k = key_at(r, j, c);
-        content += (q + parameter(r, &how->content_bias, 0, c)) * k;
+        const double q = attn_ref_query(r, c), k = attn_ref_key(r, j, c);
+        content += (q + attn_ref_parameter(r, &how->content_bias, 0, c)) * k;
         if (keys)
-            position +=
-                (q + parameter(r, &how->position_bias, 0, c)) * parameter(r, &how->keys, e, c);
-        if (queries) from_key += k * parameter(r, &how->queries, e, c);
+            position += (q + attn_ref_parameter(r, &how->position_bias, 0, c)) *
+                        attn_ref_parameter(r, &how->keys, e, c);
+        if (queries) from_key += k * attn_ref_parameter(r, &how->queries, e, c);
     }
     return content + position + from_key;
 }
@@ -88,8 +87,8 @@ static double general(const row *r, int64_t j) {
     for (int64_t a = 0; a < p->query.shape[3]; a++) {
         double inner = 0;
         for (int64_t b = 0; b < p->key.shape[3]; b++)
-            inner += parameter(r, &p->score.weight, a, b) * key_at(r, j, b);
-        sum += query_at(r, a) * inner;
+            inner += attn_ref_parameter(r, &p->score.weight, a, b) * attn_ref_key(r, j, b);
+        sum += attn_ref_query(r, a) * inner;
     }
     return sum;
 }
@@ -99,23 +98,25 @@ static double joined(const row *r, int64_t j, int64_t c) {
     const attn_problem *const p = r->problem;
     const int64_t d = p->query.shape[3];
     double sum = 0;
-    if (p->score.kind == ATTN_SCORE_ADDITIVE) return query_at(r, c) + key_at(r, j, c);
+    if (p->score.kind == ATTN_SCORE_ADDITIVE) return attn_ref_query(r, c) + attn_ref_key(r, j, c);
     for (int64_t a = 0; a < d; a++)
-        sum += parameter(r, &p->score.projection, c, a) * query_at(r, a);
+        sum += attn_ref_parameter(r, &p->score.projection, c, a) * attn_ref_query(r, a);
     for (int64_t b = 0; b < p->key.shape[3]; b++)
-        sum += parameter(r, &p->score.projection, c, d + b) * key_at(r, j, b);
+        sum += attn_ref_parameter(r, &p->score.projection, c, d + b) * attn_ref_key(r, j, b);
     return sum;
 }
 
 /* features[c] = sum_t filters[c][t] * previous[j + t - width/2], which is 0 outside the keys */
-static void find_features(const row *r, const attn_location *how, int64_t j) {
+void attn_ref_find_features(const row *r, int64_t j) {
+    const attn_location *const how = r->problem->score.location;
+    if (how == NULL) return;
     const int64_t width = how->filters.shape[3];
     for (int64_t c = 0; c < how->filters.shape[2]; c++) {
         double sum = 0;
         for (int64_t t = 0; t < width; t++) {
             const int64_t from = j + t - width / 2;
             if (from < 0 || from >= r->at.n_key) continue;
-            sum += parameter(r, &how->filters, c, t) *
+            sum += attn_ref_parameter(r, &how->filters, c, t) *
                    attn_ref_load(&how->previous, r->at.index, r->head, r->i, from);
         }
         r->features[c] = sum;
@@ -126,39 +127,43 @@ static void find_features(const row *r, const attn_location *how, int64_t j) {
 static double located(const row *r, const attn_location *how, int64_t c) {
     double sum = 0;
     for (int64_t k = 0; k < how->filters.shape[2]; k++)
-        sum += parameter(r, &how->projection, c, k) * r->features[k];
+        sum += attn_ref_parameter(r, &how->projection, c, k) * r->features[k];
     return sum;
 }
 
 /* |weight|, where it is to be divided by; hypot neither overflows nor underflows on the way */
-static double length_of_weight(const row *r) {
+double attn_ref_weight_length(const row *r) {
     const attn_score *const how = &r->problem->score;
     double length = 0;
     if (!how->normalize_weight) return 1;
     for (int64_t c = 0; c < how->weight.shape[3]; c++)
-        length = hypot(length, parameter(r, &how->weight, 0, c));
+        length = hypot(length, attn_ref_parameter(r, &how->weight, 0, c));
     return length;
 }
 
-/* dot(weight, tanh(joined + located + offset)) / |weight|: additive and concat */
+/* joined + located + offset, its element c; the features of key j have been found */
+double attn_ref_hidden(const row *r, int64_t j, int64_t c) {
+    const attn_score *const how = &r->problem->score;
+    const double x = joined(r, j, c) + attn_ref_parameter(r, &how->offset, 0, c);
+    return how->location != NULL ? x + located(r, how->location, c) : x;
+}
+
+/* dot(weight, tanh(hidden)) / |weight|: additive and concat */
 static double additive(const row *r, int64_t j) {
     const attn_score *const how = &r->problem->score;
     double sum = 0;
-    if (how->location != NULL) find_features(r, how->location, j);
-    for (int64_t c = 0; c < how->weight.shape[3]; c++) {
-        double x = joined(r, j, c) + parameter(r, &how->offset, 0, c);
-        if (how->location != NULL) x += located(r, how->location, c);
-        sum += parameter(r, &how->weight, 0, c) * tanh(x);
-    }
-    return sum / length_of_weight(r);
+    attn_ref_find_features(r, j);
+    for (int64_t c = 0; c < how->weight.shape[3]; c++)
+        sum += attn_ref_parameter(r, &how->weight, 0, c) * tanh(attn_ref_hidden(r, j, c));
+    return sum / attn_ref_weight_length(r);
 }
 
 /* dot(query, key[j]) / (|query| |key[j]|), 0 if either is 0 */
 static double cosine(const row *r, int64_t j) {
     double query = 0, key = 0;
     for (int64_t c = 0; c < r->problem->query.shape[3]; c++) {
-        query = hypot(query, query_at(r, c));
-        key = hypot(key, key_at(r, j, c));
+        query = hypot(query, attn_ref_query(r, c));
+        key = hypot(key, attn_ref_key(r, j, c));
     }
     return query == 0 || key == 0 ? 0 : dot(r, j) / query / key;
 }
@@ -167,7 +172,7 @@ static double cosine(const row *r, int64_t j) {
 static double gaussian(const row *r, int64_t j) {
     double sum = 0;
     for (int64_t c = 0; c < r->problem->query.shape[3]; c++) {
-        const double apart = query_at(r, c) - key_at(r, j, c);
+        const double apart = attn_ref_query(r, c) - attn_ref_key(r, j, c);
         sum += apart * apart;
     }
     return -sum;
@@ -177,11 +182,11 @@ static double gaussian(const row *r, int64_t j) {
 static double by_location(const row *r, int64_t j) {
     double sum = 0;
     for (int64_t c = 0; c < r->problem->query.shape[3]; c++)
-        sum += query_at(r, c) * parameter(r, &r->problem->score.weight, j, c);
+        sum += attn_ref_query(r, c) * attn_ref_parameter(r, &r->problem->score.weight, j, c);
     return sum;
 }
 
-static double unscaled(const row *r, int64_t j) {
+double attn_ref_unscaled(const row *r, int64_t j) {
     const attn_score *const how = &r->problem->score;
     switch (how->kind) {
     case ATTN_SCORE_DOT:
@@ -208,11 +213,17 @@ static double default_scale(const attn_problem *p) {
     return p->score.kind == ATTN_SCORE_GAUSSIAN ? 0.5 : 1;
 }
 
-static double scale(const row *r) {
-    const attn_score *const how = &r->problem->score;
-    const double all = how->scale != 0 ? how->scale : default_scale(r->problem);
-    if (!attn_ref_present(&how->scales)) return all;
-    return all * attn_ref_load(&how->scales, r->at.index, r->head, 0, 0);
+double attn_ref_scale(const attn_problem *p) {
+    return p->score.scale != 0 ? p->score.scale : default_scale(p);
+}
+
+double attn_ref_scales(const row *r) {
+    const attn_tensor *const scales = &r->problem->score.scales;
+    return attn_ref_present(scales) ? attn_ref_load(scales, r->at.index, r->head, 0, 0) : 1;
+}
+
+double attn_ref_tanh_slope(double x) {
+    return 1 / cosh(x) / cosh(x); /* 1 - tanh(x)^2 would cancel */
 }
 
 /* cap(s) = c * tanh(s / c): like s near 0, never beyond c */
@@ -228,7 +239,7 @@ static double biases(const row *r, int64_t j) {
     if (attn_ref_present(&how->bias))
         sum += attn_ref_load(&how->bias, r->at.index, r->head, r->i, j);
     if (relative != NULL && attn_ref_present(&relative->bias))
-        sum += parameter(r, &relative->bias, 0, attn_ref_entry(r, &relative->bias, 3, j));
+        sum += attn_ref_parameter(r, &relative->bias, 0, attn_ref_entry(r, &relative->bias, 3, j));
     if (attn_ref_present(&how->alibi_slopes))
         sum -= attn_ref_load(&how->alibi_slopes, r->at.index, r->head, 0, 0) *
                fabs((double)(r->p - j));
@@ -242,11 +253,11 @@ static double gumbel(const row *r, int64_t j) {
 
 void attn_ref_score(const row *r) {
     const attn_score *const how = &r->problem->score;
-    const double by = scale(r);
+    const double by = attn_ref_scale(r->problem) * attn_ref_scales(r);
     for (int64_t j = 0; j < r->at.n_key; j++) {
-        r->raw[j] = r->visible[j] ? by * unscaled(r, j) : 0;
+        r->raw[j] = r->visible[j] ? by * attn_ref_unscaled(r, j) : 0;
         r->capped[j] = cap(r->raw[j], how->softcap);
-        r->score[j] = r->visible[j] ? r->capped[j] + biases(r, j) : 0;
+        r->score[j] = r->given[j] = r->visible[j] ? r->capped[j] + biases(r, j) : 0;
     }
     if (how->callback != NULL) attn_ref_call(r, how->callback, how->callback_user, r->score);
     for (int64_t j = 0; j < r->at.n_key; j++)

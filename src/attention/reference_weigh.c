@@ -159,7 +159,7 @@ static void weigh_together(const row *r, const double *z) {
     }
 }
 
-static double sink_of(const row *r) {
+double attn_ref_sink(const row *r) {
     const attn_tensor *const sinks = &r->problem->score.sinks;
     if (r->problem->normalizer.kind == ATTN_SOFTMAX_ONE) return 0; /* exp(0) is the one */
     return attn_ref_present(sinks) ? attn_ref_load(sinks, r->at.index, r->head, 0, 0) : -INFINITY;
@@ -170,7 +170,7 @@ static void normalize(row *r, const double *z) {
     for (int64_t j = 0; j < r->at.n_key; j++) r->weight[j] = 0;
     switch (how->kind) {
     case ATTN_SOFTMAX:
-    case ATTN_SOFTMAX_ONE: r->lse = softmax(z, r->weight, r->at.n_key, sink_of(r)); break;
+    case ATTN_SOFTMAX_ONE: r->lse = softmax(z, r->weight, r->at.n_key, attn_ref_sink(r)); break;
     case ATTN_SPARSEMAX:
     case ATTN_ENTMAX:
     case ATTN_HARDMAX: weigh_together(r, z); break;
@@ -190,12 +190,15 @@ double attn_ref_off_center(const row *r, int64_t j) {
     return (double)j - attn_ref_load(centers, r->at.batch, r->head, r->at.first_query + r->i, 0);
 }
 
+double attn_ref_sigma(const attn_local *local) {
+    return local->sigma != 0 ? local->sigma : local->half_width / 2;
+}
+
 /* exp(-(j - center)^2 / (2 sigma^2)) */
 static double local_factor(const row *r, int64_t j) {
     const attn_local *const local = r->problem->normalizer.local;
     if (local == NULL) return 1;
-    const double sigma = local->sigma != 0 ? local->sigma : local->half_width / 2;
-    const double steps = attn_ref_off_center(r, j) / sigma;
+    const double steps = attn_ref_off_center(r, j) / attn_ref_sigma(local);
     return exp(-steps * steps / 2);
 }
 
@@ -205,14 +208,20 @@ static double dropout_factor(const row *r, int64_t j) {
     return p == 0 ? 1 : attn_ref_uniform(r, j, false) > p ? 1 / (1 - p) : 0;
 }
 
+double attn_ref_temperature(const attn_problem *p) {
+    return p->normalizer.temperature != 0 ? p->normalizer.temperature : 1;
+}
+
 void attn_ref_weigh(row *r) {
-    const double set = r->problem->normalizer.temperature, temperature = set != 0 ? set : 1;
+    const double temperature = attn_ref_temperature(r->problem);
     double *const z = r->z;
     for (int64_t j = 0; j < r->at.n_key; j++) z[j] = r->score[j] / temperature;
     normalize(r, z);
     for (int64_t j = 0; j < r->at.n_key; j++) {
-        const double dropout = dropout_factor(r, j);
-        r->weight[j] *= local_factor(r, j);
+        const double dropout = dropout_factor(r, j), local = local_factor(r, j);
+        r->plain[j] = r->weight[j];
+        r->factor[j] = local * dropout;
+        r->weight[j] *= local;
         r->weight[j] = r->visible[j] && dropout != 0 ? r->weight[j] * dropout : 0;
     }
 }

@@ -33,8 +33,30 @@ typedef struct score_errors {
 } score_errors;
 score_errors score_errors_of(const row *r, int64_t j);
 
+/* What the score's callback is called with. */
+double called_with(const row *r, int64_t j);
+
+/* Scale times the head's own; |weight|, or 1 where it is not divided by. */
+double scale_of(const row *r);
+double length_of_weight(const row *r);
+
+/* Element f of the hidden vector of an additive score, and its error, as a multiple of u, that tanh
+ * then takes times its slope. */
+typedef struct hidden {
+    double x, error;
+} hidden;
+hidden hidden_of(const row *r, int64_t j, int64_t f);
+
 /* Fills bound[j], how far weights may be from the exact ones (oracle_weigh.c); sets spoilt. */
 void bound_weights(row *r, double *bound);
+
+/* The same of weights before local factors and dropout. Adds to r->error what z loses on the way. */
+void bound_plain_weights(row *r, double *bound);
+
+double sink_of(const row *r); /* -infinity: none; softmax-one's is 0 */
+
+/* The relative error of key j's local factor. */
+double local_error(const row *r, int64_t j);
 
 double output_bound(const row *r, int64_t c);
 double lse_bound(const row *r);

@@ -29,7 +29,9 @@
  * times its slope. Then 2/(1 + e^2x) <= 2 comes of some 8 roundings and is summed: 2 (d + 8). The
  * larger of both is held: a feature adds |weight| ((3 S + 6) (1 - t^2) + 2 d + 20). What is off in x
  * before that, P, adds P (1 - t^2): sums of projections and filters. A length of the weight in float64
- * is off by another d + 2. */
+ * is off by another d + 2.
+ *
+ * curve_scores passes an error on by its slope, and rounds 4 times. */
 #include "oracle.h"
 
 #include <math.h>
@@ -156,7 +158,7 @@ static double located(const row *r, int64_t j, int64_t f, sized *part) {
     return x;
 }
 
-static double length_of_weight(const row *r) {
+double length_of_weight(const row *r) {
     const attn_score *const score = &r->o->problem.score;
     double length = 0;
     if (!score->normalize_weight) return 1;
@@ -165,21 +167,26 @@ static double length_of_weight(const row *r) {
     return length;
 }
 
+hidden hidden_of(const row *r, int64_t j, int64_t f) {
+    sized query, key, location;
+    const double offset = parameter(r, &r->o->problem.score.offset, 0, f);
+    const double x = joined(r, j, f, false, &query) + joined(r, j, f, true, &key) + offset +
+                     located(r, j, f, &location);
+    const double s = query.size + fabs(offset) + key.size + location.size;
+    return (hidden){x, 3 * s + 6 + query.error + key.error + location.error};
+}
+
 static sized additive_size(const row *r, int64_t j) {
     const attn_score *const score = &r->o->problem.score;
     const int64_t d = score->weight.shape[3];
     const double length = length_of_weight(r);
     sized sum = {0};
     for (int64_t f = 0; f < d; f++) {
-        sized query, key, location;
-        const double offset = parameter(r, &score->offset, 0, f);
-        const double x = joined(r, j, f, false, &query) + joined(r, j, f, true, &key) + offset +
-                         located(r, j, f, &location);
-        const double slope = 1 - tanh(x) * tanh(x), w = fabs(parameter(r, &score->weight, 0, f));
-        const double s = query.size + fabs(offset) + key.size + location.size;
-        const double before = query.error + key.error + location.error;
+        const hidden h = hidden_of(r, j, f);
+        const double slope = 1 - tanh(h.x) * tanh(h.x);
+        const double w = fabs(parameter(r, &score->weight, 0, f));
         sum.size += w / length;
-        sum.error += w / length * ((3 * s + 6 + before) * slope + 3 * (double)d + 22);
+        sum.error += w / length * (h.error * slope + 3 * (double)d + 22);
     }
     return sum;
 }
@@ -202,7 +209,7 @@ static sized kind_size(const row *r, int64_t j) {
  * The whole
  * ------------------------------------------------------------------------------------------- */
 
-static double scale_of(const row *r) {
+double scale_of(const row *r) {
     const attn_problem *const p = &r->o->problem;
     const int64_t d = p->query.shape[3];
     const double standard = p->score.kind == ATTN_SCORE_DOT ? 1 / sqrt((double)(d > 0 ? d : 1))
@@ -228,12 +235,32 @@ static double added_sizes(const row *r, int64_t j) {
     return sum;
 }
 
+double called_with(const row *r, int64_t j) {
+    const attn_score *const score = &r->o->problem.score;
+    const attn_relative *const relative = score->relative;
+    const double raw = row_at(r, &r->o->all.raw_scores, j), cap = score->softcap;
+    double sum = cap > 0 ? cap * tanh(raw / cap) : raw;
+    if (score->bias.data != NULL) sum += at(&score->bias, r->sequence, r->head, r->i, j);
+    if (score->alibi_slopes.data != NULL)
+        sum -=
+            at(&score->alibi_slopes, r->sequence, r->head, 0, 0) * fabs((double)(r->position - j));
+    if (relative != NULL && relative->bias.data != NULL)
+        sum += at(&relative->bias, 0, r->head, 0,
+                  relative_entry(relative, relative->bias.shape[3], j - r->position));
+    return sum;
+}
+
 score_errors score_errors_of(const row *r, int64_t j) {
     const sized kind = kind_size(r, j);
     const double scale = fabs(scale_of(r)), a = scale * kind.size;
     const double raw = scale * kind.error + 16 * a;
     const double noise = r->o->problem.normalizer.gumbel ? 108 : 0;
-    return (score_errors){raw, raw + 8 * added_sizes(r, j) + noise};
+    double score = raw + 8 * added_sizes(r, j);
+    if (r->o->problem.score.callback == curve_scores) {
+        const double s = called_with(r, j);
+        score = score * fabs(1 + s / 4) + 4 * (fabs(s) + s * s / 8);
+    }
+    return (score_errors){raw, score + noise};
 }
 
 static int64_t t5_bucket(int64_t distance, int64_t m, int64_t max_distance) {

@@ -78,7 +78,7 @@ static double final_weight(const row *r, int64_t j) {
  * Normalizers
  * ------------------------------------------------------------------------------------------- */
 
-static double sink_of(const row *r) {
+double sink_of(const row *r) {
     const attn_problem *const p = &r->o->problem;
     if (p->normalizer.kind == ATTN_SOFTMAX_ONE) return 0;
     return p->score.sinks.data ? at(&p->score.sinks, r->sequence, r->head, 0, 0) : -INFINITY;
@@ -225,7 +225,7 @@ static void bound_hardmax(const row *r, double *bound) {
  * Local factors and dropout; outputs
  * ------------------------------------------------------------------------------------------- */
 
-static double local_error(const row *r, int64_t j) {
+double local_error(const row *r, int64_t j) {
     const attn_local *const l = r->o->problem.normalizer.local;
     if (l == NULL || isinf(l->sigma)) return 0;
     const double center = l->centers.data
@@ -251,7 +251,7 @@ static void bound_modified(const row *r, double *bound) {
     }
 }
 
-void bound_weights(row *r, double *bound) {
+void bound_plain_weights(row *r, double *bound) {
     r->largest = -INFINITY;
     r->spoilt = 0;
     for (int64_t j = 0; j < r->at->n_key; j++) {
@@ -267,6 +267,10 @@ void bound_weights(row *r, double *bound) {
     case ATTN_HARDMAX: bound_hardmax(r, bound); break;
     default: bound_each(r, bound);
     }
+}
+
+void bound_weights(row *r, double *bound) {
+    bound_plain_weights(r, bound);
     bound_modified(r, bound);
 }
 

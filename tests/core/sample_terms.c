@@ -119,6 +119,7 @@ void sample_make_terms(sample *s, stream *from) {
     if (has_term(s, TERM_LOCATION) && has_hidden(s->spec.kind)) make_location(s, from);
     if (has_term(s, TERM_SCALES)) make_scales(s, from);
     if (has_term(s, TERM_SCORE_CALL)) p->score.callback = nudge_scores;
+    if (has_term(s, TERM_CURVE_CALL)) p->score.callback = curve_scores;
     if (has_term(s, TERM_MASK_CALL)) p->mask.callback = hide_pairs;
     make_normalizer(s, from);
 }
@@ -151,6 +152,16 @@ void nudge_scores(void *user, const attn_pairs *pairs) {
                 7 * (pairs->key + c) + 3 * (pairs->query + r) + pairs->head + 2 * pairs->sequence;
             set_pair_element(pairs, r, c,
                              pair_element(pairs, r, c) + 0.25 * (double)(place % 9 - 4));
+        }
+    }
+}
+
+void curve_scores(void *user, const attn_pairs *pairs) {
+    (void)user;
+    for (int r = 0; r < pairs->rows; r++) {
+        for (int c = 0; c < pairs->keys; c++) {
+            const double s = pair_element(pairs, r, c);
+            set_pair_element(pairs, r, c, s + s * s / 8);
         }
     }
 }

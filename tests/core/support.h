@@ -119,6 +119,7 @@ enum { /* spec.terms: left out where the kind of score or normalizer takes none 
        TERM_CENTERS = 1 << 18,
        TERMS = 19,
        ALL_TERMS = (1 << TERMS) - 1,
+       TERM_CURVE_CALL = 1 << 19, /* curve_scores for nudge_scores; only where it is asked for */
        RELATIVE_TERMS = TERM_RELATIVE_BIAS | TERM_RELATIVE_KEYS | TERM_RELATIVE_QUERIES |
                         TERM_RELATIVE_VALUES | TERM_CONTENT_BIAS | TERM_POSITION_BIAS
 };
@@ -228,6 +229,9 @@ int64_t chosen_head(const attn_views *v, int64_t place);
  * pair's place alone. */
 void nudge_scores(void *user, const attn_pairs *pairs);
 void hide_pairs(void *user, const attn_pairs *pairs);
+
+/* Makes s + s * s / 8 of a score. */
+void curve_scores(void *user, const attn_pairs *pairs);
 
 /* For a callback: an element, r rows and c keys from the first. */
 double pair_element(const attn_pairs *pairs, int r, int c);

@@ -1,55 +1,8 @@
-/* test_memory.c: what calls allocate, and what happens when they may not.
- *
- * Contexts here take their memory from an allocator that counts, fills what it gives with NaN, puts
- * guard bytes around it, and can be told to fail. */
-#include "support.h"
+/* test_memory.c: what calls allocate, and what happens when they may not. */
+#include "ledger.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Beside each block: its size, and bytes that must stay as they are on either side. */
-enum { MARGIN = 64, MARK = 0xA7 };
-
-typedef struct ledger {
-    int64_t live, calls, bytes, most_bytes;
-    int64_t fail_at; /* the call that returns NULL; 0: none */
-} ledger;
-
-static void *ledger_allocate(void *user, size_t size, size_t alignment) {
-    ledger *const l = user;
-    assert_true(alignment != 0 && (alignment & (alignment - 1)) == 0 && alignment <= MARGIN);
-    if (++l->calls == l->fail_at) return NULL;
-    unsigned char *const base = aligned_alloc(MARGIN, (size + 3 * MARGIN - 1) / MARGIN * MARGIN);
-    assert_non_null(base);
-    memcpy(base, &size, sizeof size);
-    memset(base + sizeof size, MARK, MARGIN - sizeof size);
-    memset(base + MARGIN, POISON, size);
-    memset(base + MARGIN + size, MARK, MARGIN);
-    l->live++;
-    l->bytes += (int64_t)size;
-    if (l->bytes > l->most_bytes) l->most_bytes = l->bytes;
-    return base + MARGIN;
-}
-
-static void ledger_release(void *user, void *memory) {
-    ledger *const l = user;
-    unsigned char *const base = (unsigned char *)memory - MARGIN;
-    size_t size;
-    memcpy(&size, base, sizeof size);
-    for (size_t k = sizeof size; k < MARGIN; k++) assert_int_equal(base[k], MARK);
-    for (size_t k = 0; k < MARGIN; k++) assert_int_equal(base[MARGIN + size + k], MARK);
-    l->live--;
-    l->bytes -= (int64_t)size;
-    free(base);
-}
-
-static attn_context *context_with(ledger *l, attn_isa isa, int threads) {
-    const attn_context_options options = {
-        .threads = threads, .max_isa = isa, .allocator = {ledger_allocate, ledger_release, l}};
-    attn_context *context = NULL;
-    if (attn_context_create(&context, &options) != ATTN_OK) return NULL;
-    return context;
-}
 
 static spec usual(unsigned rules, int64_t n_query, int64_t n_key) {
     return (spec){.seed = 5,
@@ -78,7 +31,7 @@ static int copy_results(sample *s, attn_tensor copies[MAX_RESULTS]) {
 static bool fail_allocation(const target *on, sample *s, const attn_tensor *expected, int64_t n) {
     ledger l = {.fail_at = n};
     sample_poison(s);
-    attn_context *const context = context_with(&l, on->isa, 2);
+    attn_context *const context = ledger_context(&l, on->isa, 2);
     const attn_status status =
         context == NULL ? ATTN_ERROR_MEMORY : attn_forward(context, &s->problem);
     if (status != ATTN_OK) {
@@ -135,7 +88,7 @@ static void each_allocation_fails_in_turn_with_views(void **state) {
 static void nothing_is_allocated_after_the_first_call(void **state) {
     const target *const on = *state;
     ledger l = {0};
-    attn_context *const context = context_with(&l, on->isa, 2);
+    attn_context *const context = ledger_context(&l, on->isa, 2);
     const spec what = usual(RULE_CAUSAL | RULE_ALLOWED | RULE_BIAS, 70, 500);
     sample s;
     sample_make(&s, &what);
@@ -159,7 +112,7 @@ static void nothing_is_allocated_after_the_first_call(void **state) {
 static void growing_problems_do_not_pile_up(void **state) {
     const target *const on = *state;
     ledger l = {0};
-    attn_context *const context = context_with(&l, on->isa, 1);
+    attn_context *const context = ledger_context(&l, on->isa, 1);
     for (int64_t n = 100; n <= 1600; n *= 2) {
         const spec what = usual(0, 30, n);
         sample s;
@@ -174,7 +127,7 @@ static void growing_problems_do_not_pile_up(void **state) {
 
 static int64_t scratch_for(const target *on, const spec *what) {
     ledger l = {0};
-    attn_context *const context = context_with(&l, on->isa, 1);
+    attn_context *const context = ledger_context(&l, on->isa, 1);
     sample s;
     sample_make(&s, what);
     assert_int_equal(attn_forward(context, &s.problem), ATTN_OK);

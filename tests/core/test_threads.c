@@ -2,12 +2,14 @@
  * so that the thread sanitizer sees all of it (build without OpenMP for that: it does not know
  * libgomp's barriers). */
 #define _POSIX_C_SOURCE 200809L /* barriers */
-#include "support.h"
+#include "sample_gradients.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sample.h"
 
 /* --------------------------------------------------------------- a parallel loop of one's own */
 
@@ -218,12 +220,123 @@ static void each_thread_has_its_own_sentence(void **state) {
     pthread_barrier_destroy(&all_made);
 }
 
+/* ------------------------------------------------------------------------------------- backward */
+
+/* Two heads and two sequences in all of which every sum is one that tasks share: a key head for all
+ * query heads, keys in several chunks of 384, one bias of every pair, and one weight or table. */
+static void make_shared(sample *s, uint64_t k) {
+    static const attn_score_kind kinds[] = {ATTN_SCORE_DOT, ATTN_SCORE_GENERAL, ATTN_SCORE_ADDITIVE,
+                                            ATTN_SCORE_CONCAT};
+    stream from = {.seed = k + 500};
+    const spec what = {.seed = k,
+                       .dtype = (k + k / 4) % 2 ? ATTN_F64 : ATTN_F32,
+                       .batch = 2,
+                       .heads = 2,
+                       .kv_heads = 1,
+                       .n_query = k < 4 ? 150 : 3,
+                       .n_key = k < 4 ? 800 : 5000,
+                       .d = 8,
+                       .d_value = 6,
+                       .results = k % 3 ? WANT_OUTPUT | WANT_LSE : 0,
+                       .kind = kinds[k % COUNT(kinds)],
+                       .normalizer = k == 4 ? ATTN_SPARSEMAX : ATTN_SOFTMAX,
+                       .terms = RELATIVE_TERMS | TERM_SCALES | TERM_OFFSET |
+                                (k % 4 == 3 ? TERM_LOCATION : 0u)};
+    sample_make(s, &what);
+    attn_score *const score = &s->problem.score;
+    attn_relative *const r = &s->relative;
+    attn_tensor *const shared[] = {&score->weight, &score->projection, &score->offset,
+                                   &score->scales, &r->bias,           &r->keys,
+                                   &r->queries,    &r->values,         &s->location.filters};
+    for (size_t n = 0; n < COUNT(shared); n++) shared[n]->shape[0] = shared[n]->shape[1] = 1;
+    score->bias =
+        sample_tensor(s, what.dtype, (int64_t[4]){1, 1, what.n_query, what.n_key}, false, &from);
+    fill_normal(&score->bias, k + 4, 1);
+}
+
+enum { SHARED = 8 }; /* of them; many queries, then few */
+
+static void make_backward(sample *s, gradients *g, const target *on, uint64_t k) {
+    make_shared(s, k);
+    assert_int_equal(attn_forward(on->context, &s->problem), ATTN_OK);
+    gradients_make(g, s, FROM_ALL, ALL_GRADIENTS);
+}
+
+static void the_callers_loop_goes_backward(void **state) {
+    const target *const on = *state;
+    for (uint64_t k = 0; k < SHARED; k++) {
+        sample s;
+        gradients one, other;
+        loop l = {.threads = 4};
+        attn_context *const context = context_of(on->isa, parallel, &l);
+        make_backward(&s, &one, on, k);
+        gradients_make(&other, &s, FROM_ALL, ALL_GRADIENTS);
+        run_backward(on->context, &s.problem, &one);
+        run_backward(context, &s.problem, &other);
+        assert_same_gradients(&one, &other, GRADIENTS, sample_text(&s, on->isa));
+        assert_true(atomic_load(&l.tasks) >= 2 * l.threads); /* all of them in both phases */
+        gradients_free(&one);
+        gradients_free(&other);
+        sample_free(&s);
+        attn_context_destroy(context);
+    }
+}
+
+typedef struct backward_caller {
+    attn_context *context;
+    sample s;
+    gradients mine, expected;
+    bool wrong;
+} backward_caller;
+
+/* As call_again_and_again; gaps between elements are poison in both. */
+static void *go_backward_again(void *argument) {
+    backward_caller *const c = argument;
+    const sample *const a = &c->mine.room, *const b = &c->expected.room;
+    for (int round = 0; round < 2; round++) {
+        gradients_poison(&c->mine);
+        c->wrong |= attn_backward(c->context, &c->s.problem, &c->mine.from, &c->mine.to) != ATTN_OK;
+        for (int k = a->first_result; k < a->used; k++)
+            c->wrong |= memcmp(a->blocks[k].memory, b->blocks[k].memory, a->blocks[k].bytes) != 0;
+    }
+    return NULL;
+}
+
+static void callers_go_backward_at_once(void **state) {
+    static backward_caller callers[CALLERS];
+    const target *const on = *state;
+    pthread_t threads[CALLERS];
+    loop l = {.threads = 3};
+    attn_context *const context = context_of(on->isa, parallel, &l);
+    for (size_t k = 0; k < CALLERS; k++) {
+        backward_caller *const c = &callers[k];
+        c->context = context;
+        c->wrong = false;
+        make_backward(&c->s, &c->mine, on, k + SHARED - CALLERS);
+        gradients_make(&c->expected, &c->s, FROM_ALL, ALL_GRADIENTS);
+        run_backward(on->context, &c->s.problem, &c->expected);
+    }
+    for (size_t k = 0; k < CALLERS; k++)
+        assert_int_equal(pthread_create(&threads[k], NULL, go_backward_again, &callers[k]), 0);
+    for (size_t k = 0; k < CALLERS; k++) pthread_join(threads[k], NULL);
+    for (size_t k = 0; k < CALLERS; k++) {
+        backward_caller *const c = &callers[k];
+        if (c->wrong) fail_msg("%s: not what it is alone", sample_text(&c->s, on->isa));
+        gradients_free(&c->mine);
+        gradients_free(&c->expected);
+        sample_free(&c->s);
+    }
+    attn_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_callers_loop_does_the_work),
         cmocka_unit_test(callers_share_a_context),
         cmocka_unit_test(callers_share_the_default_context),
         cmocka_unit_test(each_thread_has_its_own_sentence),
+        cmocka_unit_test(the_callers_loop_goes_backward),
+        cmocka_unit_test(callers_go_backward_at_once),
     };
     return run_on_each_isa("threads", tests, COUNT(tests));
 }

@@ -1,7 +1,8 @@
-/* Bytes as a problem for attn_forward and the reference. Each tensor gets exactly the memory that
- * its shape and strides span, so that AddressSanitizer sees a touch outside. Checked: both give the
- * same status, and a failed call says why and leaves the results alone. */
-#include <attn/attn.h>
+/* Bytes as a problem for attn_forward and the reference, and then for attn_backward, attn_jvp and
+ * theirs. Each tensor gets exactly the memory that its shape and strides span, so that
+ * AddressSanitizer sees a touch outside. Checked: both give the same status, and a failed call says
+ * why and leaves the results alone. */
+#include <attn/gradients.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-enum { MAX_TENSORS = 48, MAX_SEQUENCES = 4, UNTOUCHED = 0xa5 };
+enum { MAX_TENSORS = 96, MAX_SEQUENCES = 4, UNTOUCHED = 0xa5 };
 
 typedef struct input {
     const uint8_t *at;
@@ -290,23 +291,182 @@ static void make_problem(input *in, attn_problem *p, pointed *x) {
     spoil(in, p);
 }
 
-static void check_refusal(const input *in) {
+/* Of the results that were made from the given block on. */
+static void check_refusal(const input *in, int first) {
     if (attn_error_message()[0] == '\0') abort();
-    for (int i = 0; i < in->block_count; i++) {
+    for (int i = first; i < in->block_count; i++) {
         for (size_t b = 0; b < in->block_bytes[i]; b++) {
             if (((const uint8_t *)in->blocks[i])[b] != UNTOUCHED) abort();
         }
     }
 }
 
+/* --------------------------------------------------------------------------------- gradients */
+
+/* What to do with gradients, known before the bytes are spent on the numbers of a problem. */
+typedef struct wishes {
+    uint8_t calls; /* 1: backward, 2: forward mode, 4: without saved results, 8: mistakes */
+    uint8_t from, tangents;
+    uint32_t to;
+} wishes;
+
+static wishes take_wishes(input *in) {
+    wishes w = {.calls = take(in), .from = take(in), .tangents = take(in)};
+    for (int i = 0; i < 4; i++) w.to = w.to << 8 | take(in);
+    return w;
+}
+
+/* Now and then, if there are to be mistakes at all. */
+static bool mistaken(input *in, const wishes *w) {
+    return (w->calls & 8) != 0 && take(in) % 16 == 1;
+}
+
+/* A tensor of that shape, or nearly. */
+static attn_tensor make_shaped(input *in, const wishes *w, attn_dtype dtype, bool result,
+                               const int64_t shape[4]) {
+    int64_t of[4];
+    for (int i = 0; i < 4; i++) of[i] = shape[i] + (mistaken(in, w) ? 1 : 0);
+    if (mistaken(in, w)) dtype = dtype == ATTN_F32 ? ATTN_F64 : ATTN_F32;
+    return make(in, dtype, result, of[0], of[1], of[2], of[3]);
+}
+
+static void make_from(input *in, const wishes *w, const attn_problem *p,
+                      attn_result_gradients *from) {
+    const attn_dtype dtype = p->query.dtype;
+    const int64_t n = p->query.shape[0], h = p->query.shape[1], rows = p->query.shape[2];
+    const int64_t keys = p->key.shape[2];
+    const int64_t chosen = p->views && p->views->heads ? p->views->head_count : h;
+    const bool lse = p->normalizer.kind <= ATTN_SOFTMAX_ONE || mistaken(in, w);
+    const struct {
+        attn_tensor *tensor;
+        int64_t shape[4];
+    } all[] = {
+        {&from->output, {n, h, rows, p->value.shape[3]}},
+        {&from->lse, {n, h, rows, 1}},
+        {&from->weights, {n, h, rows, keys}},
+        {&from->received_sum, {n, chosen, 1, keys}},
+        {&from->entropy, {n, chosen, rows, 1}},
+    };
+    for (int i = 0; i < 5; i++) {
+        if ((w->from >> i & 1) == 0 || (i == 1 && !lse)) continue;
+        *all[i].tensor = make_shaped(in, w, dtype, false, all[i].shape);
+    }
+}
+
+static void make_to(input *in, const wishes *w, const attn_problem *p, attn_input_gradients *to) {
+    static const attn_relative no_relative;
+    static const attn_location no_location;
+    static const attn_local no_local;
+    static const int64_t one[4] = {1, 1, 1, 1};
+    const attn_relative *const r = p->score.relative ? p->score.relative : &no_relative;
+    const attn_location *const l = p->score.location ? p->score.location : &no_location;
+    const attn_local *const local = p->normalizer.local ? p->normalizer.local : &no_local;
+    const attn_score *const s = &p->score;
+    const struct {
+        attn_tensor *to;
+        const attn_tensor *of;
+    } all[] = {
+        {&to->query, &p->query},
+        {&to->key, &p->key},
+        {&to->value, &p->value},
+        {&to->bias, &s->bias},
+        {&to->alibi_slopes, &s->alibi_slopes},
+        {&to->sinks, &s->sinks},
+        {&to->scales, &s->scales},
+        {&to->weight, &s->weight},
+        {&to->projection, &s->projection},
+        {&to->offset, &s->offset},
+        {&to->relative_bias, &r->bias},
+        {&to->relative_keys, &r->keys},
+        {&to->relative_queries, &r->queries},
+        {&to->relative_values, &r->values},
+        {&to->content_bias, &r->content_bias},
+        {&to->position_bias, &r->position_bias},
+        {&to->previous, &l->previous},
+        {&to->filters, &l->filters},
+        {&to->location_projection, &l->projection},
+        {&to->centers, &local->centers},
+    };
+    for (int i = 0; i < 20; i++) {
+        const bool there = all[i].of->data != NULL;
+        if ((w->to >> i & 1) == 0 || (!there && !mistaken(in, w))) continue;
+        *all[i].to = make_shaped(in, w, p->query.dtype, true, there ? all[i].of->shape : one);
+    }
+}
+
+/* Of numbers that are no tensors in the problem. */
+static void make_number_gradients(input *in, const wishes *w, const attn_problem *p,
+                                  attn_input_gradients *to) {
+    static const int64_t one[4] = {1, 1, 1, 1};
+    const attn_local *const local = p->normalizer.local;
+    const struct {
+        attn_tensor *to;
+        bool takes_part;
+    } numbers[] = {
+        {&to->scale, p->score.kind != ATTN_SCORE_CUSTOM},
+        {&to->softcap, p->score.softcap > 0},
+        {&to->temperature, true},
+        {&to->sigmoid_bias, p->normalizer.kind == ATTN_SIGMOID},
+        {&to->sigma, local != NULL && isfinite(local->sigma)},
+    };
+    for (int i = 0; i < 5; i++) {
+        if ((w->to >> (20 + i) & 1) == 0 || (!numbers[i].takes_part && !mistaken(in, w))) continue;
+        *numbers[i].to = make_shaped(in, w, p->query.dtype, true, one);
+    }
+}
+
+static void try_backward(input *in, const wishes *w, const attn_problem *p) {
+    attn_result_gradients from = {0};
+    attn_input_gradients to = {0};
+    const int first = in->block_count;
+    make_from(in, w, p, &from);
+    make_to(in, w, p, &to);
+    make_number_gradients(in, w, p, &to);
+    if (mistaken(in, w)) from.reserved[0] = 1;
+    if (mistaken(in, w)) to.key = p->key;
+    const attn_status status = attn_backward(NULL, p, &from, &to);
+    if (status != ATTN_OK) check_refusal(in, first);
+    if (attn_reference_backward(p, &from, &to) != status) abort();
+}
+
+static void try_jvp(input *in, const wishes *w, const attn_problem *p) {
+    attn_tangents t = {0};
+    const int64_t n = p->query.shape[0], h = p->query.shape[1], rows = p->query.shape[2];
+    const struct {
+        attn_tensor *tensor;
+        const int64_t *shape;
+    } all[] = {
+        {&t.query, p->query.shape},
+        {&t.key, p->key.shape},
+        {&t.value, p->value.shape},
+        {&t.bias, p->score.bias.shape},
+        {&t.output, (const int64_t[]){n, h, rows, p->value.shape[3]}},
+        {&t.lse, (const int64_t[]){n, h, rows, 1}},
+        {&t.weights, (const int64_t[]){n, h, rows, p->key.shape[2]}},
+    };
+    const int first = in->block_count;
+    for (int i = 0; i < 7; i++) {
+        if ((w->tangents >> i & 1) == 0 || (i == 3 && p->score.bias.data == NULL)) continue;
+        *all[i].tensor = make_shaped(in, w, p->query.dtype, i >= 4, all[i].shape);
+    }
+    const attn_status status = attn_jvp(NULL, p, &t);
+    if (status != ATTN_OK) check_refusal(in, first);
+    if (attn_reference_jvp(p, &t) != status) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input in = {.at = bytes, .left = size};
     attn_problem problem = {0};
     pointed beyond = {0};
+    const wishes wished = take_wishes(&in);
     make_problem(&in, &problem, &beyond);
     const attn_status status = attn_forward(NULL, &problem);
-    if (status != ATTN_OK) check_refusal(&in);
+    if (status != ATTN_OK) check_refusal(&in, 0);
     if (attn_reference_forward(&problem) != status) abort();
+    if (wished.calls & 4) problem.output = problem.lse = (attn_tensor){0};
+    /* A problem that was refused may have shapes that no memory holds. */
+    if (status == ATTN_OK && wished.calls & 1) try_backward(&in, &wished, &problem);
+    if (status == ATTN_OK && wished.calls & 2) try_jvp(&in, &wished, &problem);
     for (int i = 0; i < in.block_count; i++) free(in.blocks[i]);
     return 0;
 }

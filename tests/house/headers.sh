@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
-# headers.sh COMPILER: attn.h alone is clean C11 and C++17.
+# headers.sh COMPILER: each public header alone is clean C11 and C++17, and so is a use of all.
 source "$(dirname "$0")/common.sh"
-need "$1"
+compiler=$1
+need "$compiler"
 
 strict=(-fsyntax-only -Wall -Wextra -pedantic -Wconversion -Wshadow -Werror -I "$root/include")
-"$1" -x c++ -fsyntax-only /dev/null 2>/dev/null || skip "$1 has no C++ compiler beside it"
-"$1" -x c -std=c11 "${strict[@]}" "$root/tests/house/tiny.c" || fail "attn.h as C11"
-"$1" -x c++ -std=c++17 "${strict[@]}" "$root/tests/house/tiny.c" || fail "attn.h as C++17"
+"$compiler" -x c++ -fsyntax-only /dev/null 2>/dev/null || skip "$compiler has no C++ compiler beside it"
+
+# clean SOURCE
+clean() {
+    "$compiler" -x c -std=c11 "${strict[@]}" "$1" || fail "$(basename "$1") as C11"
+    "$compiler" -x c++ -std=c++17 "${strict[@]}" "$1" || fail "$(basename "$1") as C++17"
+}
+for header in "$root"/include/attn/*.h; do
+    name=$(basename "$header")
+    printf "#include <attn/$name>\n#include <attn/$name> /* the guard must hold */\n" >"$scratch/$name.c"
+    clean "$scratch/$name.c"
+done
+clean "$root/tests/house/tiny.c"
