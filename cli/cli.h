@@ -15,5 +15,9 @@ cli_command cli_rollout;
 cli_command cli_flow;
 cli_command cli_info;
 cli_command cli_bench;
+cli_command cli_check_gradients;
+
+/* What a command that did its work makes attn exit with, where that is not 0. */
+void cli_set_status(int wanted);
 
 #endif

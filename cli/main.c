@@ -26,6 +26,7 @@ static const struct {
     {"flow", cli_flow, "the same as the maximum flow from one token"},
     {"info", cli_info, "version, CPU, instruction set, threads"},
     {"bench", cli_bench, "measure speed against this machine's own peak"},
+    {"check-gradients", cli_check_gradients, "hold gradients against reference and differences"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -33,7 +34,7 @@ static void print_help(void) {
     printf("usage: attn COMMAND [OPTION]... [FILE]\n\n"
            "Exact attention for CPUs, with its weights.\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++) {
-        printf("  %-8s%s\n", commands[i].name, commands[i].summary);
+        printf("  %-17s%s\n", commands[i].name, commands[i].summary);
     }
     printf("\noptions:\n  --help    this text; attn COMMAND --help for a command's own\n"
            "  --version\n");
@@ -84,10 +85,16 @@ static int complain(const char *command, const io_error *error) {
     return BAD_USE;
 }
 
+static int status = 0;
+
+void cli_set_status(int wanted) {
+    status = wanted;
+}
+
 /* What was printed counts only once it has arrived. */
 static int finish(const char *command) {
     io_error error;
-    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     (void)io_fail(&error, "standard output: %s", strerror(errno));
     return complain(command, &error);
 }

@@ -24,7 +24,8 @@ static const struct {
     [PLACES] = {1, 3, 3, false},   /* [batch, heads, rows] */
 };
 
-/* Everything that is read from a file: which setting names it, where it goes, how it is laid out. */
+/* Everything that is read from a file: which setting names it, where it goes, how it is laid out.
+ * */
 static const struct input {
     const char *name;  /* of the option, and of the tensor in a .safetensors file */
     const char *field; /* as the library's sentences call it */
@@ -82,7 +83,8 @@ static attn_tensor *tensor_of(const struct input *input, attn_problem *problem,
     return (attn_tensor *)(void *)(base + input->tensor);
 }
 
-/* What the library can not know: how many dimensions the file may have, and that a mask is bool. */
+/* What the library can not know: how many dimensions the file may have, and that a mask is bool.
+ * */
 static bool check_kind(const struct input *input, const io_array *array, const char *path,
                        io_error *error) {
     const bool mask = input->tensor == offsetof(attn_problem, mask.allowed) && !input->extra;
@@ -124,6 +126,11 @@ static bool load_arrays(cli_problem *loaded, const cli_problem_settings *setting
     for (int i = 0; i < CLI_INPUTS; i++) {
         const char *const option = setting_of(settings, &inputs[i]);
         const bool required = i < REQUIRED;
+        if (required && loaded->made && option) {
+            return io_fail(error, "--%s %s: --shape makes query, key and value", inputs[i].name,
+                           option);
+        }
+        if (required && loaded->made) continue;
         if (required && path && option) {
             return io_fail(error, "--%s %s: %s already holds query, key and value", inputs[i].name,
                            option, path);
@@ -205,16 +212,17 @@ static bool check_part(const cli_problem_settings *settings, const char *option,
     return file || !needs || io_fail(error, "--score %s needs --%s", name, option);
 }
 
-static bool check_score(const cli_problem_settings *settings, io_error *error) {
+static bool check_score(const cli_problem_settings *settings, bool made, io_error *error) {
     const cli_score *const score = &cli_scores[settings->score];
     const bool weight = score->weight != CLI_WEIGHT_NONE,
                location = score->hidden && has_location(settings);
     if (settings->normalize_weight && !score->hidden) {
         return io_fail(error, "--normalize-weight: --score %s does not take it", score->name);
     }
-    return check_part(settings, "score-weight", settings->score_weight, weight, weight, error) &&
+    return check_part(settings, "score-weight", settings->score_weight, weight, weight && !made,
+                      error) &&
            check_part(settings, "score-projection", settings->score_projection, score->projection,
-                      score->projection, error) &&
+                      score->projection && !made, error) &&
            check_part(settings, "score-bias", settings->score_bias, score->hidden, false, error) &&
            check_part(settings, "location-previous", settings->location_previous, score->hidden,
                       location, error) &&
@@ -306,18 +314,34 @@ static bool apply_settings(cli_problem *loaded, const cli_problem_settings *sett
                        &mask->prefix_lengths, error);
 }
 
-bool cli_problem_load(cli_problem *loaded, const cli_problem_settings *settings, const char *path,
-                      io_error *error) {
-    *loaded = (cli_problem){0};
-    if (!check_score(settings, error) || !check_relative(settings, error) ||
+static bool load(cli_problem *loaded, const cli_problem_settings *settings, const char *path,
+                 io_error *error) {
+    if (!check_score(settings, loaded->made, error) || !check_relative(settings, error) ||
         !check_normalizer(settings, error)) {
         return false;
     }
     if (path && !io_safetensors_open(&loaded->file, path, error)) return false;
     if (!load_arrays(loaded, settings, path, error)) return false;
     if (path && !cli_problem_load_tokens(loaded, error)) return false;
-    loaded->dims = loaded->arrays[0].dims;
     return apply_settings(loaded, settings, error);
+}
+
+bool cli_problem_load(cli_problem *loaded, const cli_problem_settings *settings, const char *path,
+                      io_error *error) {
+    *loaded = (cli_problem){0};
+    const bool good = load(loaded, settings, path, error);
+    loaded->dims = loaded->arrays[QUERY].dims;
+    return good;
+}
+
+bool cli_problem_load_around(cli_problem *loaded, const cli_problem_settings *settings,
+                             const attn_tensor *query, const attn_tensor *key,
+                             const attn_tensor *value, io_error *error) {
+    *loaded = (cli_problem){.problem = {.query = *query, .key = *key, .value = *value},
+                            .dims = 4,
+                            .source = {"--shape", "--shape", "--shape"},
+                            .made = true};
+    return load(loaded, settings, NULL, error);
 }
 
 void cli_problem_close(cli_problem *loaded) {
@@ -333,8 +357,7 @@ static bool is_about(const char *sentence, const char *field) {
            strchr(". [", sentence[length]);
 }
 
-bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
-                         const attn_problem *problem, io_error *error) {
+bool cli_problem_fail(const cli_problem *loaded, io_error *error) {
     static const struct {
         const char *field, *option;
     } numbers[] = {{"mask.query_offset", "query-offset"},
@@ -342,7 +365,6 @@ bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
                    {"score.relative.max_distance", "relative-max-distance"},
                    {"normalizer.dropout", "dropout"},
                    {"normalizer.local.sigma", "local-sigma"}};
-    if (attn_forward(context, problem) == ATTN_OK) return true;
     const char *const sentence = attn_error_message();
     for (int i = 0; i < CLI_INPUTS; i++) {
         if (!loaded->source[i] || !is_about(sentence, inputs[i].field)) continue;
@@ -353,6 +375,11 @@ bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
         return io_fail(error, "--%s: %s", numbers[i].option, sentence);
     }
     return io_fail(error, "%s", sentence);
+}
+
+bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
+                         const attn_problem *problem, io_error *error) {
+    return attn_forward(context, problem) == ATTN_OK || cli_problem_fail(loaded, error);
 }
 
 bool cli_problem_check(const cli_problem *loaded, attn_context *context, io_error *error) {

@@ -71,6 +71,7 @@ typedef struct cli_problem {
     io_array arrays[CLI_INPUTS];
     io_safetensors file;
     io_tokens query_tokens, key_tokens; /* count 0: none */
+    bool made;                          /* query, key and value are the caller's */
 } cli_problem;
 
 /* Loads from `path`, a .safetensors file, or, where it is NULL, from the files that the settings
@@ -78,6 +79,12 @@ typedef struct cli_problem {
 bool cli_problem_load(cli_problem *loaded, const cli_problem_settings *settings, const char *path,
                       io_error *error);
 void cli_problem_close(cli_problem *loaded);
+
+/* The same around a query, key and value of the caller's. What the score needs and no file is named
+ * for is then the caller's to add: it stays absent. */
+bool cli_problem_load_around(cli_problem *loaded, const cli_problem_settings *settings,
+                             const attn_tensor *query, const attn_tensor *key,
+                             const attn_tensor *value, io_error *error);
 
 /* Only the tokens, from loaded->file. */
 bool cli_problem_load_tokens(cli_problem *loaded, io_error *error);
@@ -88,6 +95,9 @@ bool cli_problem_settings_are_plain(const cli_problem_settings *settings);
 /* Runs attn_forward; a failure's sentence gets the name of the file that it is about. */
 bool cli_problem_forward(const cli_problem *loaded, attn_context *context,
                          const attn_problem *problem, io_error *error);
+
+/* After a failed call about the problem: its sentence, as above. False. */
+bool cli_problem_fail(const cli_problem *loaded, io_error *error);
 
 /* Has the library check the problem, which has no results yet, without computing anything. */
 bool cli_problem_check(const cli_problem *loaded, attn_context *context, io_error *error);

@@ -178,6 +178,44 @@ def test_bench_table_of_a_comparison(works):
     assert abs(milliseconds / plain - times) <= slack
 
 
+BACKWARD = ["problem", "threads", "isa", "peak_gflops", "forward", "backward", "both"]
+OPERATIONS = {"forward": 4, "backward": 10, "both": 14}
+
+
+@pytest.mark.parametrize(
+    "score, options, causal, window",
+    [
+        ("scaled", ["--causal", "--dtype", "f64"], True, None),
+        ("concat", [], False, None),
+        ("relative", ["--window", "5,2", "--normalizer", "sparsemax"], False, (5, 2)),
+    ],
+)
+def test_bench_backward(works, options, causal, window, score):
+    shape = (2, 4, 2, 30, 40, 16)
+    options = ["--shape", ",".join(map(str, shape)), "--score", score, "--backward", *options]
+    (line,) = works("bench", "--json", "--threads", 1, *options).stdout.splitlines()
+    result = json.loads(line)
+    assert list(result) == BACKWARD + ["backward_per_forward"]
+    features = shape[5] * shape[0] * shape[1] * pairs(shape[3], shape[4], causal, window)
+    for name, operations in OPERATIONS.items():
+        speed = result[name]
+        six_digits = {"rel": 2e-5}  # that many are printed
+        gflops = operations * features / speed["milliseconds"] * 1e-6
+        assert speed["gflops"] == pytest.approx(gflops, **six_digits)
+        share = speed["gflops"] / result["peak_gflops"]
+        assert speed["share_of_peak"] == pytest.approx(share, **six_digits)
+    times = result["backward"]["milliseconds"] / result["forward"]["milliseconds"]
+    assert result["backward_per_forward"] == pytest.approx(times, rel=2e-5)
+
+
+def test_bench_backward_table(works):
+    lines = works("bench", *SMALL, "--backward", "--score", "cosine").stdout.splitlines()
+    assert lines[2].split()[-5:] == ["ms", "GFLOP/s", "peak", "share", "forwards"]
+    assert len(lines) == 6 and lines[3].startswith("1x2x1x16x24x8 f32 cosine")
+    assert [line[49:58].strip() for line in lines[3:]] == list(OPERATIONS)
+    assert lines[3].split()[-1] == "1.000" and all(line.count("%") == 1 for line in lines[3:])
+
+
 def test_bench_peaks_belong_to_the_table(works, attn):
     """Fused multiply-adds on longer vectors: twice the generic peak in theory, at least."""
     if attn.sanitized:
@@ -208,6 +246,8 @@ def test_bench_bad_options(refuses):
         ("--window 1: expected two whole numbers", "--window", "1"),
         ("option --causal=top-left takes no value", "--causal=top-left"),
         ("unexpected argument x", "x"),
+        ("--backward: not together with --view lse", "--backward", "--view", "lse"),
+        ("--backward: not together with --weights", "--weights", "--backward"),
         ("--score cos: expected scaled, dot, general", "--score", "cos"),
         ("--normalizer soft: expected softmax, softmax-one", "--normalizer", "soft"),
         ("--view scored: expected weights, received-sum", "--view", "scored"),

@@ -6,13 +6,13 @@ import re
 import pytest
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
-COMMANDS = ["run", "show", "align", "rollout", "flow", "info", "bench"]
+COMMANDS = ["run", "show", "align", "rollout", "flow", "info", "bench", "check-gradients"]
 
 
 def test_help(works):
     text = works("--help").stdout
     assert text.startswith("usage: attn COMMAND")
-    assert re.findall(r"^  (\w+) ", text, re.M) == COMMANDS
+    assert re.findall(r"^  ([a-z][a-z-]*) ", text, re.M) == COMMANDS
     assert works("-h").stdout == text
 
 
