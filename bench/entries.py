@@ -1,5 +1,6 @@
 """Tables of things that are timed in turn and compared with the first of them."""
 
+import math
 from dataclasses import dataclass
 
 import report
@@ -10,7 +11,7 @@ from timing import Times, interleave
 class Entry:
     """run(repeats) does the work; `work` says how much that is where entries differ in it. The
     goal, if there is one, is about time per work, at most or at least so many times the first
-    entry's; or about work per second."""
+    entry's; or about work per second. flops: for a share of the FMA peak."""
 
     label: str
     run: object
@@ -18,6 +19,7 @@ class Entry:
     at_most: float = None
     at_least: float = None
     rate_at_least: float = None
+    flops: float = None
 
     def verdict(self, ratio, seconds):
         """The goal, and whether it is met by this ratio and these seconds per work."""
@@ -39,16 +41,30 @@ def measure(entries, options):
     return [Times(tuple(t / e.work for t in time.rounds)) for e, time in zip(entries, times)]
 
 
-def compare(title, entries, options, rate=None):
+def shares(entry, time, peak):
+    """Cells of GFLOP/s and of the share of the peak."""
+    if entry.flops is None:
+        return "", ""
+    gflops = entry.flops / (time.median() * entry.work) / 1e9
+    return f"{gflops:.1f}", "-" if math.isnan(peak.gflops) else f"{gflops / peak.gflops:.1%}"
+
+
+def compare(title, entries, options, rate=None, peak=None):
     """Prints a table and returns the ratios. rate: the name of 1e9 of work a second, if that is
-    what counts."""
+    what counts. peak: a peers.Peak, to be measured before and after."""
+    if peak is not None:
+        peak.measure()
     times = measure(entries, options)
+    if peak is not None:
+        peak.measure()
     ratios = [time.ratio(times[0]) for time in times]
     rows = []
     for entry, time, ratio in zip(entries, times, ratios):
         seconds = time.median()
         figure = f"{1e-9 / seconds:.3g}" if rate else f"{seconds * entry.work * 1e3:.4g}"
-        rows.append((entry.label, figure, f"{ratio:.3f}", entry.verdict(ratio, seconds)))
+        of_peak = shares(entry, time, peak) if peak is not None else ()
+        rows.append((entry.label, figure, f"{ratio:.3f}", *of_peak, entry.verdict(ratio, seconds)))
     print("### " * options.markdown + title + "\n")
-    report.print_table(("", rate or "ms", "ratio", "goal"), rows, options.markdown)
+    columns = ("GFLOP/s", "of peak") if peak is not None else ()
+    report.print_table(("", rate or "ms", "ratio", *columns, "goal"), rows, options.markdown)
     return ratios

@@ -19,6 +19,13 @@ gamma(n) = n u / (1 - n u), which bounds the relative effect of n roundings in a
              2^-126 is the smallest normal float32: what is less may become zero.
   aggregate  n products and sums over weights that are off as above, rescaled as above:
                  |error of o_i| <= sum_j (w_ij (r_ij + gamma(2 n) (1 + r_ij)) + 2^-126) |v_j|
+
+Backward, with g = gamma of the roundings of a term, S the sizes of a score's terms, D = g S, D* the largest D of a row, G^ the sizes of the terms of dL/dw, M = sum_j w G^:
+
+  weights    a factor e^D of each and of the sum:  r = exp(2 D* + g) - 1, relative
+  dz         w (G - sum_j w G): off by  w ((r + g) (G^ + M) + r M)  to first order
+  gradient   with J^ at least the sizes of a derivative of a score and its error over g: J^ times the
+             above, and times the sizes w (G^ + M) 3 g, for J and the products, and what the sum adds
 """
 
 from dataclasses import dataclass
@@ -71,3 +78,13 @@ def attention(query, key, value, visible=None, scale=None):
         output_bound=of_terms @ np.abs(value),
         weights_bound=weights * r + TINY,
     )
+
+
+def slope_bound(weights, sizes, of_weights, roundings, summed):
+    """What J^ is to be summed with over pairs: weights in float64, S, G^; see above. roundings: of a
+    term up to dz; summed: how many pairs the sum is over."""
+    g = gamma(roundings)
+    r = np.expm1(2 * g * sizes.max(axis=-1, keepdims=True) + g)
+    mean = (weights * of_weights).sum(axis=-1, keepdims=True)
+    off = r + 4 * g + gamma(summed)
+    return weights * (off * (of_weights + mean) + r * mean) + TINY

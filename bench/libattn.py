@@ -1,9 +1,10 @@
-"""libattn through ctypes: the structs of attn.h and one call, for benchmarks and examples.
+"""libattn through ctypes: the structs of attn.h and gradients.h and their calls, for benchmarks,
+examples and tests.
 
     python bench/libattn.py
 
-compiles a probe that prints every field's offset and size and every number in attn.h that is also
-here, and compares.
+compiles a probe that prints every field's offset and size and every number in the headers that is
+also here, and compares.
 """
 
 import ctypes as c
@@ -168,6 +169,40 @@ class Problem(c.Structure):
     ]
 
 
+class ResultGradients(c.Structure):
+    _fields_ = [
+        *((name, Tensor) for name in ("output", "lse", "weights", "received_sum", "entropy")),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+PAIRS_GRADIENT_CALLBACK = c.CFUNCTYPE(None, c.c_void_p, c.POINTER(Pairs), c.POINTER(Pairs))
+
+
+class InputGradients(c.Structure):
+    _fields_ = [
+        *((name, Tensor) for name in ("query", "key", "value")),
+        *((name, Tensor) for name in ("bias", "alibi_slopes", "sinks", "scales")),
+        *((name, Tensor) for name in ("scale", "softcap", "temperature")),
+        *((name, Tensor) for name in ("weight", "projection", "offset")),
+        ("callback", PAIRS_GRADIENT_CALLBACK),
+        ("callback_user", c.c_void_p),
+        *((f"relative_{name}", Tensor) for name in ("bias", "keys", "queries", "values")),
+        *((name, Tensor) for name in ("content_bias", "position_bias")),
+        *((name, Tensor) for name in ("previous", "filters", "location_projection")),
+        *((name, Tensor) for name in ("sigmoid_bias", "centers", "sigma")),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
+class Tangents(c.Structure):
+    _fields_ = [
+        *((name, Tensor) for name in ("query", "key", "value", "bias")),
+        *((name, Tensor) for name in ("output", "lse", "weights")),
+        ("reserved", c.c_uint64 * 8),
+    ]
+
+
 class Allocator(c.Structure):
     _fields_ = [("allocate", c.c_void_p), ("release", c.c_void_p), ("user", c.c_void_p)]
 
@@ -195,6 +230,9 @@ STRUCTS = {
     "attn_normalizer": Normalizer,
     "attn_views": Views,
     "attn_problem": Problem,
+    "attn_result_gradients": ResultGradients,
+    "attn_input_gradients": InputGradients,
+    "attn_tangents": Tangents,
     "attn_allocator": Allocator,
     "attn_context_options": ContextOptions,
 }
@@ -240,6 +278,15 @@ class Library:
     def context(self, threads=0, isa="best"):
         return Context(self, threads, isa)
 
+    def reference_forward(self, p):
+        self.check(self.c.attn_reference_forward(c.byref(p)))
+
+    def reference_backward(self, p, from_results, to_inputs):
+        self.check(self.c.attn_reference_backward(*map(c.byref, (p, from_results, to_inputs))))
+
+    def reference_jvp(self, p, changes):
+        self.check(self.c.attn_reference_jvp(c.byref(p), c.byref(changes)))
+
 
 class Context:
     """Threads and table of a series of calls."""
@@ -263,6 +310,14 @@ class Context:
 
     def forward(self, p):
         self.library.check(self.library.c.attn_forward(self.handle, p))
+
+    def backward(self, p, from_results, to_inputs):
+        structs = map(c.byref, (p, from_results, to_inputs))
+        self.library.check(self.library.c.attn_backward(self.handle, *structs))
+
+    def jvp(self, p, changes):
+        structs = map(c.byref, (p, changes))
+        self.library.check(self.library.c.attn_jvp(self.handle, *structs))
 
 
 def tensor(array):
@@ -336,9 +391,24 @@ def problem(query, key, value, output=None, weights=None, **parts):
     return fill(Problem(), {name: part for name, part in fields.items() if part is not None})
 
 
+def result_gradients(**fields):
+    """dL/d(results) as arrays, by name."""
+    return fill(ResultGradients(), fields)
+
+
+def input_gradients(**fields):
+    """Places for dL/d(inputs) as arrays, by name; numbers have [1, 1, 1, 1]."""
+    return fill(InputGradients(), fields)
+
+
+def tangents(**fields):
+    """Changes of inputs, and places for those of results, as arrays, by name."""
+    return fill(Tangents(), fields)
+
+
 def header_layout():
-    """Offsets, sizes and enumerators of attn.h, as the C compiler sees them."""
-    lines = ["#include <attn/attn.h>", "#include <stdio.h>", "int main(void) {"]
+    """Offsets, sizes and enumerators of the headers, as the C compiler sees them."""
+    lines = ["#include <attn/gradients.h>", "#include <stdio.h>", "int main(void) {"]
     for name, struct in STRUCTS.items():
         lines.append(f'printf("{name} 0 %zu\\n", sizeof({name}));')
         for field, _ in struct._fields_:
@@ -367,13 +437,14 @@ def mirrored_layout():
 def differences():
     """One sentence for each number that differs."""
     header, mirror = header_layout(), mirrored_layout()
-    return [f"{name}: {mirror[name]} here, {at} in attn.h" for name, at in header.items()
+    return [f"{name}: {mirror[name]} here, {at} in the headers" for name, at in header.items()
             if mirror[name] != at]  # fmt: skip
 
 
 def main():
     wrong = differences()
-    print("\n".join(wrong) or f"all {len(mirrored_layout())} offsets and numbers agree with attn.h")
+    agreed = f"all {len(mirrored_layout())} offsets and numbers agree with the headers"
+    print("\n".join(wrong) or agreed)
     return 1 if wrong else 0
 
 

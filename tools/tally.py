@@ -1,4 +1,4 @@
-"""tally.py RESULTS.xml: counts the test cases behind a ctest run (ctest --output-junit).
+"""tally.py RESULTS.xml: counts the test cases behind a run of ctest or pytest (their JUnit files).
 
 Prints "<passed> <failed> <skipped>", then one line for each test that failed or skipped something.
 A ctest test that is a cmocka or pytest program counts as many cases as its own summary says; any
@@ -30,8 +30,9 @@ def cases(output):
 def count(test):
     """Counts for one <testcase>; ctest's own verdict has the last word."""
     counts = cases(test.findtext("system-out") or "")
-    if test.get("status") == "fail" and counts["failed"] == 0:
-        counts["failed"] = 1  # a crash, a time-out, a leak found at exit
+    wrong = test.get("status") == "fail" or any(test.find(tag) is not None for tag in ("failure", "error"))
+    if wrong and counts["failed"] == 0:
+        counts["failed"] = 1  # of pytest; of ctest a crash, a time-out, a leak found at exit
     elif test.find("skipped") is not None:
         counts["skipped"] += 1
     elif sum(counts.values()) == 0:

@@ -1,4 +1,4 @@
-"""bench/libattn.py, through which Python reaches the library, has the structs of attn.h."""
+"""bench/libattn.py, through which Python reaches the library, has the structs of attn.h and gradients.h."""
 
 import ctypes
 import sys
