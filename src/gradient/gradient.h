@@ -15,8 +15,8 @@
 #include "gradient/turn.h"
 
 /* Keys of a task: a multiple of a tile. Keys, values and the sums of their gradients, 4 * 64 floats a
- * key, lie in the second-level cache with it; twice as many would gain 1 or 2 % by fewer transpositions of
- * queries, but leave half as many tasks. */
+ * key, stay in a second-level cache of half a megabyte; longer chunks would transpose queries less often,
+ * and leave fewer tasks. */
 enum { ATTN_CHUNK_KEYS = 2 * ATTN_KEY_BLOCK };
 
 /* Matrices whose gradients are summed over queries or keys: [1, heads or 1, ., .]. */

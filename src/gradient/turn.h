@@ -20,7 +20,7 @@
 typedef atomic_llong attn_turn;
 
 static inline void attn_turn_await(attn_turn *turn, long long number) {
-    enum { PATIENCE = 4096 }; /* some 10 us: then the core may be wanted by who has the turn */
+    enum { PATIENCE = 4096 }; /* looks: then the core may be wanted by who has the turn */
     for (int waited = 0; atomic_load_explicit(turn, memory_order_acquire) != number; waited++)
         if (waited > PATIENCE) ATTN_YIELD();
 }
