@@ -62,7 +62,7 @@ static void load_entropy(attn_gradient_worker *g, const attn_block *b) {
 static void dot_flow_and_output(attn_gradient_worker *g, const attn_block *b) {
     const attn_tensor *const flow = &g->call->from->output, *const output = &g->call->saved.output;
     g->w.tiles->fill(g->g.mean, 1, g->w.tiles->block, 0);
-    if (!attn_is_given(flow)) return;
+    if (!attn_is_given(flow) || g->call->plan.d_value == 0) return;
     g->w.tiles->dot_rows(g->g.mean, attn_query_rows(&g->w, flow, b), flow->stride[2],
                          flow->stride[3], attn_query_rows(&g->w, output, b), output->stride[2],
                          output->stride[3], b->rows, g->call->plan.d_value);

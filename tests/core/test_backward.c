@@ -464,6 +464,20 @@ static void rows_that_see_nothing(void **state) {
     }
 }
 
+/* Nothing flows through values that have none; no output is there to be looked at. */
+static void values_without_features(void **state) {
+    const target *const on = *state;
+    static const float x[6] = {1, 2, 3, 4, 5, 6};
+    float d_query[6] = {7, 7, 7, 7, 7, 7};
+    const attn_problem p = {.query = attn_tensor_f32(x, 1, 1, 3, 2),
+                            .key = attn_tensor_f32(x, 1, 1, 3, 2),
+                            .value = attn_tensor_f32(x, 1, 1, 3, 0)};
+    const attn_result_gradients from = {.output = attn_tensor_f32(x, 1, 1, 3, 0)};
+    const attn_input_gradients to = {.query = attn_tensor_f32(d_query, 1, 1, 3, 2)};
+    assert_int_equal(attn_backward(on->context, &p, &from, &to), ATTN_OK);
+    for (size_t k = 0; k < COUNT(d_query); k++) assert_true(d_query[k] == 0);
+}
+
 /* Where a bound says nothing, nothing is tested. Supports are undecided once in a million pairs. */
 static void bounds_say_something(void **state) {
     (void)state;
@@ -491,6 +505,7 @@ int main(void) {
         cmocka_unit_test(a_masked_key_reaches_its_own_query_alone),
         cmocka_unit_test(every_score_keeps_hidden_keys_out),
         cmocka_unit_test(rows_that_see_nothing),
+        cmocka_unit_test(values_without_features),
         cmocka_unit_test(bounds_say_something),
     };
     const int failed = run_on_each_isa("backward", tests, COUNT(tests));
