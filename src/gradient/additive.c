@@ -103,7 +103,9 @@ static void choose_way(attn_gradient_worker *g, attn_pairwise_tile *pairs) {
     pairs->kind = !(alone <= attn_additive_most_size(t)) ? ATTN_PAIRWISE_TANH
                   : largest < ATTN_NEAR_ZERO             ? ATTN_PAIRWISE_TANH_NEAR
                                                          : ATTN_PAIRWISE_EXPONENTIALS;
-    pairs->shared = 4 * reach < largest_exponent - 2;
+    /* Ranges do not see NaN, which would spread to the keys that share its division. */
+    pairs->shared = 4 * reach < largest_exponent - 2 &&
+                    t->all_finite(pairs->key, pairs->key_stride, pairs->keys, pairs->d);
 }
 
 static void run_tanh(attn_gradient_worker *g, const attn_tile *tile, attn_visibility seen,

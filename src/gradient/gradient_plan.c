@@ -107,6 +107,6 @@ bool attn_gradient_plan(attn_gradient_call *call, const attn_problem *problem,
     call->forward_bytes = call->worker_bytes;
     call->worker_bytes += attn_gradient_workspace(call, NULL, NULL);
     call->plan.workers = attn_worker_count(&call->plan, 3 * call->plan.d + 2 * call->plan.d_value,
-                                           call->end.tasks, threads);
+                                           attn_larger(call->end.tasks, 1), threads);
     return true;
 }

@@ -21,8 +21,11 @@ typedef atomic_llong attn_turn;
 
 static inline void attn_turn_await(attn_turn *turn, long long number) {
     enum { PATIENCE = 4096 }; /* looks: then the core may be wanted by who has the turn */
-    for (int waited = 0; atomic_load_explicit(turn, memory_order_acquire) != number; waited++)
-        if (waited > PATIENCE) ATTN_YIELD();
+    int waited = 0;
+    while (atomic_load_explicit(turn, memory_order_acquire) != number) {
+        if (waited < PATIENCE) waited++;
+        else ATTN_YIELD();
+    }
 }
 
 static inline void attn_turn_pass(attn_turn *turn, long long number) {
