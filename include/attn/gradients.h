@@ -102,12 +102,14 @@ typedef struct attn_input_gradients {
  * where rows must be known first: if `from` has weights, received_sum or entropy and the normalizer
  * is a softmax; for sparsemax and entmax; and for a softmax without `output` or `lse`.
  *
- * Memory: the tensors; 3 numbers for each query and head (2 more for sparsemax and entmax, 1 more and
- * a whole output if those were not given); a word for each 64 queries and each 384 keys of a head; per thread about (5 d + 3 d_value + 1400) * 64 + 384 * (d +
- * d_value) elements, the sums of the parameters asked for, and 64 rows of weights for sparsemax, entmax
- * and hardmax.
+ * Memory: the tensors; a number for each query and head (sparsemax and entmax 4; and a log-sum-exp and
+ * a whole output if those were not given); a word for each 64 queries and each 384 keys of a head; per
+ * thread some (9 d + 4 d_value + 1000) * 64 + 384 * (d + d_value) elements for dot products and a
+ * softmax, the sums of the parameters asked for, and 64 rows of weights for sparsemax, entmax and
+ * hardmax.
  *
- * Threads: heads and stretches of 384 keys are tasks of their own, however heads share keys.
+ * Threads: heads and stretches of 384 keys are tasks of their own, however heads share keys. Tasks wait
+ * for each other: a callback must not run other iterations of the caller's parallel loop.
  * Bits: as attn_forward, gradients do not depend on the number of threads, nor those of query, key
  * and value on batch size, position in the batch, padding, packing, or which others are asked for.
  * What is summed over a batch is summed in its order.
