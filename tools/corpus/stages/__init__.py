@@ -1,0 +1,1 @@
+"""The stages of tools/corpus: download, extract, align, filter, deduplicate and split."""
