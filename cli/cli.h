@@ -10,6 +10,9 @@ typedef bool cli_command(int argc, char **argv, io_error *error);
 
 cli_command cli_run;
 cli_command cli_show;
+cli_command cli_translate;
+cli_command cli_train;
+cli_command cli_evaluate;
 cli_command cli_align;
 cli_command cli_rollout;
 cli_command cli_flow;

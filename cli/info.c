@@ -3,6 +3,10 @@
 #include "machine.h"
 #include "options.h"
 
+#include "../io/picture.h"
+
+#include "subword.h"
+
 #include <attn/attn.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -21,8 +25,8 @@ static const cli_group groups[] = {{"output", output_options, 0}, {0}};
 
 static const cli_usage usage = {
     "attn info", "attn info [--json]",
-    "Prints the version, the compiler, the CPU, the instruction set in use and why, and the\n"
-    "number of threads.",
+    "Prints the version, the compiler, the CPU, the instruction set in use and why, the number of\n"
+    "threads, and which libraries the command was built with.",
     groups, 0};
 
 #if defined(__clang__)
@@ -38,6 +42,17 @@ typedef struct facts {
     int threads;
 } facts;
 
+/* Each BLAS says in its own way what it is; of others the interface is all that is known. */
+extern char *openblas_get_config(void) __attribute__((weak));
+
+static const char *blas(void) {
+    return openblas_get_config ? openblas_get_config() : "CBLAS";
+}
+
+static const char *or_none(bool there, const char *what) {
+    return there ? what : "none";
+}
+
 static void print_text(const facts *f) {
     printf("version    %s\ncompiler   %s\ncpu        %s\nprocessors %ld\n", attn_version(),
            compiler, f->cpu, cli_cpu_count());
@@ -51,6 +66,9 @@ static void print_text(const facts *f) {
         if (attn_isa_available(isa)) printf(" %s", attn_isa_name(isa));
     }
     printf("\nin use     %s\nthreads    %d\n", f->reason, f->threads);
+    printf("blas       %s\nsubwords   %s\npictures   %s\n", blas(),
+           or_none(text_subword_available(), "SentencePiece"),
+           or_none(io_picture_available(), "cairo"));
 }
 
 static bool print_json(const facts *f, io_error *error) {
@@ -64,9 +82,11 @@ static bool print_json(const facts *f, io_error *error) {
         (void)json_array_append_new(tables, json_string(attn_isa_name(isa)));
     }
     json_t *const all = json_pack(
-        "{s:s, s:s, s:s, s:I, s:o, s:o, s:s, s:s, s:i}", "version", attn_version(), "compiler",
-        compiler, "cpu", f->cpu, "processors", (json_int_t)cli_cpu_count(), "cache_bytes", caches,
-        "tables", tables, "isa", f->isa, "reason", f->reason, "threads", f->threads);
+        "{s:s, s:s, s:s, s:I, s:o, s:o, s:s, s:s, s:i, s:s, s:b, s:b}", "version", attn_version(),
+        "compiler", compiler, "cpu", f->cpu, "processors", (json_int_t)cli_cpu_count(),
+        "cache_bytes", caches, "tables", tables, "isa", f->isa, "reason", f->reason, "threads",
+        f->threads, "blas", blas(), "sentencepiece", (int)text_subword_available(), "cairo",
+        (int)io_picture_available());
     const int failed = all ? json_dumpf(all, stdout, 0) : -1;
     printf("\n");
     json_decref(all);

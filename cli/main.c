@@ -21,7 +21,10 @@ static const struct {
 } commands[] = {
     {"run", cli_run, "compute attention over arrays in files"},
     {"show", cli_show, "draw the weights: terminal, PNG, HTML"},
-    {"align", cli_align, "find the monotone path through weights"},
+    {"translate", cli_translate, "translate sentences, and show where each word looked"},
+    {"train", cli_train, "train a model that translates"},
+    {"evaluate", cli_evaluate, "how well a model translates, and aligns"},
+    {"align", cli_align, "links between the words of pairs; or a path through weights"},
     {"rollout", cli_rollout, "follow attention through a model's layers"},
     {"flow", cli_flow, "the same as the maximum flow from one token"},
     {"info", cli_info, "version, CPU, instruction set, threads"},

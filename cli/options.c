@@ -285,12 +285,40 @@ static const entry *output_entry(const entry *entries, const struct option *long
     return NULL;
 }
 
-static bool apply(const entry *chosen, void *settings, io_error *error) {
+static bool apply(const entry *chosen, const char *text, void *settings, io_error *error) {
     io_error reason;
-    if (chosen->option->parse((char *)settings + chosen->offset, optarg, &reason)) return true;
-    const char *const value = optarg ? optarg : "";
+    if (chosen->option->parse((char *)settings + chosen->offset, text, &reason)) return true;
+    const char *const value = text ? text : "";
     return io_fail(error, "--%s %.60s%s: %s", chosen->option->name, value,
                    strlen(value) > 60 ? "..." : "", reason.text);
+}
+
+static bool find_entry(const cli_usage *usage, const char *name, entry *found) {
+    for (const cli_group *group = usage->groups; group->title; group++) {
+        for (const cli_option *option = group->options; option->name; option++) {
+            if (strcmp(option->name, name) != 0) continue;
+            *found = (entry){option, group->offset + option->offset};
+            return true;
+        }
+    }
+    return false;
+}
+
+const cli_option *cli_find(const cli_usage *usage, const char *name) {
+    entry found;
+    return find_entry(usage, name, &found) ? found.option : NULL;
+}
+
+bool cli_apply(const cli_usage *usage, const char *name, const char *text, void *settings,
+               io_error *error) {
+    entry found;
+    if (!find_entry(usage, name, &found)) {
+        return io_fail(error, "unknown option %.60s: see %s --help", name, usage->command);
+    }
+    if (found.option->argument && !text) return io_fail(error, "--%s: expected a value", name);
+    if (!found.option->argument && text)
+        return io_fail(error, "--%s: expected true or false", name);
+    return apply(&found, text, settings, error);
 }
 
 cli_parsed cli_parse(const cli_usage *usage, int argc, char **argv, void *settings,
@@ -299,7 +327,7 @@ cli_parsed cli_parse(const cli_usage *usage, int argc, char **argv, void *settin
     struct option longs[OPTIONS_MAX + 2];
     flatten(usage, entries, longs);
     const entry *const output = output_entry(entries, longs);
-    opterr = 0;
+    opterr = 0, optind = 0; /* from the start, however often this is called */
     for (;;) {
         optopt = 0;
         const int answer = getopt_long(argc, argv, output ? ":ho:" : ":h", longs, NULL);
@@ -312,7 +340,7 @@ cli_parsed cli_parse(const cli_usage *usage, int argc, char **argv, void *settin
                                     : answer == 'o'     ? output
                                                         : NULL;
         const bool good =
-            chosen ? apply(chosen, settings, error) : explain(usage, answer, argv, error);
+            chosen ? apply(chosen, optarg, settings, error) : explain(usage, answer, argv, error);
         if (!good) return CLI_BAD_OPTION;
     }
     if (argc - optind <= usage->operands) return CLI_PARSED;

@@ -40,6 +40,13 @@ typedef enum cli_parsed { CLI_PARSED, CLI_HELP_SHOWN, CLI_BAD_OPTION } cli_parse
 cli_parsed cli_parse(const cli_usage *usage, int argc, char **argv, void *settings,
                      io_error *error);
 
+/* Reads one option by its whole name, without dashes, as cli_parse would; text is NULL for a flag. */
+bool cli_apply(const cli_usage *usage, const char *name, const char *text, void *settings,
+               io_error *error);
+
+/* The option of that name, or NULL. */
+const cli_option *cli_find(const cli_usage *usage, const char *name);
+
 /* After cli_parse: operand i, or NULL. */
 const char *cli_operand(int argc, char **argv, int i);
 

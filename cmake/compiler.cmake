@@ -10,8 +10,9 @@ set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS ON)
 
 if(top_level)
-    add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
-                        -Wmissing-prototypes -Wvla)
+    add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wvla
+                        $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+                        $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
     set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 endif()
 if(ATTN_WERROR)

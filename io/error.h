@@ -8,6 +8,10 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct io_error {
     char text[1024]; /* longer sentences are cut; "" before any failure */
 } io_error;
@@ -18,5 +22,9 @@ void io_describe(io_error *error, const char *format, ...) __attribute__((format
 /* The same as an expression that is false, so that a check is one line:
  * `if (bad) return io_fail(error, "%s: ...", path);` */
 #define io_fail(...) (io_describe(__VA_ARGS__), false)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

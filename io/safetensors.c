@@ -5,30 +5,45 @@
 #include <string.h>
 
 static const size_t HEADER_MAX = 100000000; /* the format's own limit */
+static const char METADATA[] = "__metadata__";
 
-/* Every type of the format, to check its size; those with a dtype can be read. */
+/* Every type of the format, to check its size. Those with a dtype are arrays to attention, those with
+ * a type can be read as they lie. */
 static const struct {
     const char *name;
     int64_t size;
+    io_safetensors_type type;
     attn_dtype dtype;
 } types[] = {
-    {"F32", 4, ATTN_F32},
-    {"F64", 8, ATTN_F64},
-    {"BOOL", 1, ATTN_BOOL},
-    {"U8", 1, ATTN_BOOL},
-    {"I8", 1, ATTN_DTYPE_NONE},
-    {"F8_E4M3", 1, ATTN_DTYPE_NONE},
-    {"F8_E5M2", 1, ATTN_DTYPE_NONE},
-    {"F16", 2, ATTN_DTYPE_NONE},
-    {"BF16", 2, ATTN_DTYPE_NONE},
-    {"I16", 2, ATTN_DTYPE_NONE},
-    {"U16", 2, ATTN_DTYPE_NONE},
-    {"I32", 4, ATTN_DTYPE_NONE},
-    {"U32", 4, ATTN_DTYPE_NONE},
-    {"I64", 8, ATTN_DTYPE_NONE},
-    {"U64", 8, ATTN_DTYPE_NONE},
+    {"F32", 4, IO_SAFETENSORS_F32, ATTN_F32},
+    {"F64", 8, IO_SAFETENSORS_F64, ATTN_F64},
+    {"BOOL", 1, IO_SAFETENSORS_BOOL, ATTN_BOOL},
+    {"U8", 1, IO_SAFETENSORS_U8, ATTN_BOOL},
+    {"I8", 1, IO_SAFETENSORS_I8, ATTN_DTYPE_NONE},
+    {"F8_E4M3", 1, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
+    {"F8_E5M2", 1, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
+    {"F16", 2, IO_SAFETENSORS_F16, ATTN_DTYPE_NONE},
+    {"BF16", 2, IO_SAFETENSORS_BF16, ATTN_DTYPE_NONE},
+    {"I16", 2, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
+    {"U16", 2, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
+    {"I32", 4, IO_SAFETENSORS_I32, ATTN_DTYPE_NONE},
+    {"U32", 4, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
+    {"I64", 8, IO_SAFETENSORS_I64, ATTN_DTYPE_NONE},
+    {"U64", 8, IO_SAFETENSORS_OTHER, ATTN_DTYPE_NONE},
 };
 enum { TYPES = sizeof types / sizeof types[0] };
+
+const char *io_safetensors_type_name(io_safetensors_type type) {
+    size_t i = 0;
+    while (i < TYPES && (types[i].type != type || type == IO_SAFETENSORS_OTHER)) i++;
+    return i < TYPES ? types[i].name : "(other)";
+}
+
+size_t io_safetensors_type_size(io_safetensors_type type) {
+    size_t i = 0;
+    while (i < TYPES && (types[i].type != type || type == IO_SAFETENSORS_OTHER)) i++;
+    return i < TYPES ? (size_t)types[i].size : 0;
+}
 
 static size_t find_type(const json_t *entry) {
     const char *const name = json_string_value(json_object_get(entry, "dtype"));
@@ -91,7 +106,7 @@ static bool check_header(const io_safetensors *file, io_error *error) {
         return io_fail(error, "%s: its header is not a JSON object", file->path);
     }
     json_object_foreach(file->header, name, entry) {
-        if (strcmp(name, "__metadata__") == 0) continue;
+        if (strcmp(name, METADATA) == 0) continue;
         if (!check_entry(file, name, entry, error)) return false;
     }
     return true;
@@ -130,6 +145,42 @@ bool io_safetensors_open(io_safetensors *file, const char *path, io_error *error
     return false;
 }
 
+const char *io_safetensors_next(const io_safetensors *file, const char *name) {
+    void *at = name ? json_object_iter_next(file->header, json_object_iter_at(file->header, name))
+                    : json_object_iter(file->header);
+    if (at && strcmp(json_object_iter_key(at), METADATA) == 0) {
+        at = json_object_iter_next(file->header, at);
+    }
+    return json_object_iter_key(at);
+}
+
+bool io_safetensors_raw_tensor(const io_safetensors *file, const char *name,
+                               io_safetensors_raw *raw, io_error *error) {
+    const json_t *const entry = json_object_get(file->header, name);
+    const json_t *const shape = json_object_get(entry, "shape");
+    const json_t *const offsets = json_object_get(entry, "data_offsets");
+    *raw = (io_safetensors_raw){0};
+    if (!entry || strcmp(name, METADATA) == 0) {
+        return io_fail(error, "%s: has no tensor named %s", file->path, name);
+    }
+    if (json_array_size(shape) > IO_SAFETENSORS_DIMS) {
+        return io_fail(error, "%s: %s has %zu dimensions: expected at most %d", file->path, name,
+                       json_array_size(shape), IO_SAFETENSORS_DIMS);
+    }
+    const size_t type = find_type(entry);
+    const json_int_t begin = json_integer_value(json_array_get(offsets, 0));
+    raw->type = type < TYPES ? types[type].type : IO_SAFETENSORS_OTHER;
+    raw->type_name = json_string_value(json_object_get(entry, "dtype"));
+    if (!raw->type_name) raw->type_name = "(none)";
+    raw->dims = (int)json_array_size(shape);
+    for (int i = 0; i < raw->dims; i++) {
+        raw->shape[i] = json_integer_value(json_array_get(shape, (size_t)i));
+    }
+    raw->bytes = file->data + begin;
+    raw->size = (size_t)(json_integer_value(json_array_get(offsets, 1)) - begin);
+    return true;
+}
+
 bool io_safetensors_has(const io_safetensors *file, const char *name) {
     return json_object_get(file->header, name) != NULL;
 }
@@ -165,7 +216,7 @@ bool io_safetensors_array(const io_safetensors *file, const char *name, io_array
 }
 
 const char *io_safetensors_metadata(const io_safetensors *file, const char *key) {
-    return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
+    return json_string_value(json_object_get(json_object_get(file->header, METADATA), key));
 }
 
 bool io_safetensors_tokens(const io_safetensors *file, const char *key, io_tokens *tokens,

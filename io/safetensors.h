@@ -13,6 +13,23 @@
 
 struct json_t;
 
+/* Types of elements; the format has some more, which are OTHER here. */
+typedef enum io_safetensors_type {
+    IO_SAFETENSORS_OTHER = 0,
+    IO_SAFETENSORS_BOOL,
+    IO_SAFETENSORS_U8,
+    IO_SAFETENSORS_I8,
+    IO_SAFETENSORS_F16,
+    IO_SAFETENSORS_BF16,
+    IO_SAFETENSORS_I32,
+    IO_SAFETENSORS_F32,
+    IO_SAFETENSORS_F64,
+    IO_SAFETENSORS_I64
+} io_safetensors_type;
+
+const char *io_safetensors_type_name(io_safetensors_type type); /* "F32" */
+size_t io_safetensors_type_size(io_safetensors_type type);      /* in bytes; OTHER: 0 */
+
 typedef struct io_safetensors {
     const char *path; /* the caller's */
     io_map map;
@@ -31,6 +48,25 @@ bool io_safetensors_has(const io_safetensors *file, const char *name);
  * which must stay open as long as the array. */
 bool io_safetensors_array(const io_safetensors *file, const char *name, io_array *array,
                           io_error *error);
+
+/* The name of the tensor after this one in the header's order, which is none; NULL: the first. NULL
+ * after the last. It lives as long as the file is open. */
+const char *io_safetensors_next(const io_safetensors *file, const char *name);
+
+/* A tensor as its bytes lie in the file, which must stay open: of any type, little-endian, and at any
+ * address. */
+enum { IO_SAFETENSORS_DIMS = 4 };
+typedef struct io_safetensors_raw {
+    io_safetensors_type type;
+    const char *type_name; /* as the file has it */
+    int dims;
+    int64_t shape[IO_SAFETENSORS_DIMS];
+    const unsigned char *bytes;
+    size_t size; /* of bytes; agrees with shape and type, unless that is OTHER */
+} io_safetensors_raw;
+
+bool io_safetensors_raw_tensor(const io_safetensors *file, const char *name,
+                               io_safetensors_raw *raw, io_error *error);
 
 /* The text under that key of the metadata, or NULL. */
 const char *io_safetensors_metadata(const io_safetensors *file, const char *key);

@@ -134,14 +134,39 @@ void io_target_discard(io_target *target) {
     release(target);
 }
 
-static bool rename_all(const io_target *targets, size_t count, io_error *error) {
+/* Puts the temporary file into its place. What was there is kept under the temporary name, and that is
+ * remembered in `exchanged`, where there was something and the file system can. */
+static bool put(io_target *target, io_error *error) {
+#ifdef RENAME_EXCHANGE
+    target->exchanged =
+        renameat2(AT_FDCWD, target->temporary, AT_FDCWD, target->path, RENAME_EXCHANGE) == 0;
+    if (target->exchanged) return true;
+#endif
+    if (rename(target->temporary, target->path) == 0) return true;
+    return io_fail(error, "%s: cannot be written: %s", target->path, strerror(errno));
+}
+
+/* Undoes it: back to what was there, or to nothing. */
+static void take_back(const io_target *target) {
+#ifdef RENAME_EXCHANGE
+    if (target->exchanged &&
+        renameat2(AT_FDCWD, target->temporary, AT_FDCWD, target->path, RENAME_EXCHANGE) == 0) {
+        return;
+    }
+#endif
+    (void)unlink(target->path);
+}
+
+static bool rename_all(io_target *targets, size_t count, io_error *error) {
     for (size_t i = 0; i < count; i++) {
-        if (!targets[i].path || rename(targets[i].temporary, targets[i].path) == 0) continue;
-        (void)io_fail(error, "%s: cannot be written: %s", targets[i].path, strerror(errno));
-        for (size_t done = 0; done < i; done++) {
-            if (targets[done].path) (void)unlink(targets[done].path);
+        if (!targets[i].path || put(&targets[i], error)) continue;
+        while (i-- > 0) {
+            if (targets[i].path) take_back(&targets[i]);
         }
         return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (targets[i].exchanged) (void)unlink(targets[i].temporary);
     }
     return true;
 }

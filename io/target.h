@@ -21,6 +21,7 @@ typedef struct io_target {
     FILE *stream;    /* to write to, unless the target is mapped */
     void *memory;    /* the mapping, if it is */
     size_t size;     /* of the mapping */
+    bool exchanged;  /* the file that was there before now has the temporary name */
     int slot;        /* in the table of temporary files to remove on a signal */
 } io_target;
 
@@ -31,8 +32,10 @@ bool io_target_open(io_target *target, const char *path, io_error *error);
  * target->memory: results larger than memory are computed straight into the file. */
 bool io_target_map(io_target *target, size_t size, io_error *error);
 
-/* Finishes all targets: first each is flushed to the disk, then each is renamed. If anything fails
- * none is left, neither under its path nor as a temporary file. Zeroed targets are passed over. */
+/* Finishes all targets: first each is flushed to the disk, then each is renamed, in their order. If
+ * anything fails none is left, neither under its path nor as a temporary file, and files that were
+ * there before are there again (unless a rename fails after another one on a file system that cannot
+ * exchange two names). Zeroed targets are passed over. */
 bool io_targets_commit(io_target *targets, size_t count, io_error *error);
 
 /* Removes the temporary file and leaves the path as it was. Fine on a zeroed target. */

@@ -39,9 +39,9 @@ extern "C" {
 #endif
 
 #define ATTN_VERSION_MAJOR 0
-#define ATTN_VERSION_MINOR 3
+#define ATTN_VERSION_MINOR 4
 #define ATTN_VERSION_PATCH 0
-#define ATTN_VERSION_STRING "0.3.0"
+#define ATTN_VERSION_STRING "0.4.0"
 
 #if defined(_WIN32)
 #define ATTN_API
@@ -78,7 +78,7 @@ ATTN_API const char *attn_status_name(attn_status status);
  * "" before any failure. The text is the library's and stays until this thread's next failure. */
 ATTN_API const char *attn_error_message(void);
 
-/* The version of the library that is linked, as "0.3.0" (compare ATTN_VERSION_STRING). */
+/* The version of the library that is linked, as "0.4.0" (compare ATTN_VERSION_STRING). */
 ATTN_API const char *attn_version(void);
 
 /* ---------------------------------------------------------------------------------------------

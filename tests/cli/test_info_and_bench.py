@@ -32,7 +32,13 @@ def test_info(works):
         "isa",
         "reason",
         "threads",
+        "blas",
+        "sentencepiece",
+        "cairo",
     ]
+    assert facts["blas"] and facts["blas"] in lines["blas"]
+    assert lines["subwords"] == ("SentencePiece" if facts["sentencepiece"] else "none")
+    assert lines["pictures"] == ("cairo" if facts["cairo"] else "none")
     assert facts["version"] == lines["version"] == header_version()
     assert facts["tables"] == lines["tables"].split() and "generic" in facts["tables"]
     assert facts["isa"] in facts["tables"]

@@ -6,7 +6,8 @@ import re
 import pytest
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
-COMMANDS = ["run", "show", "align", "rollout", "flow", "info", "bench", "check-gradients"]
+COMMANDS = ["run", "show", "translate", "train", "evaluate", "align", "rollout", "flow", "info"]
+COMMANDS += ["bench", "check-gradients"]
 
 
 def test_help(works):

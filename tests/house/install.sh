@@ -15,10 +15,10 @@ if grep -rnI -e "$root" -e "$scratch" "$moved"; then
     fail "an installed file holds a path of this machine"
 fi
 
-# runs_with shared|static PROGRAM: the program works, and needs libattn.so only if it is shared.
+# runs_with shared|static PROGRAM: the program works, and needs a shared library of ours only if it is shared.
 runs_with() {
     local needs=static
-    readelf -d "$2" | grep -q 'NEEDED.*\[libattn\.so\.[0-9.]*\]' && needs=shared
+    readelf -d "$2" | grep -qE 'NEEDED.*\[libattn(_nn)?\.so\.[0-9.]*\]' && needs=shared
     [ "$needs" = "$1" ] || fail "$2 was to be linked with the $1 library, but is $needs"
     LD_LIBRARY_PATH=$libdir "$2" || fail "$2 does not run"
 }
@@ -40,10 +40,22 @@ export PKG_CONFIG_PATH=$libdir/pkgconfig
 "$compiler" "$root/tests/house/tiny.c" -o "$scratch/shared" $(pkg-config --cflags --libs attn) ||
     fail "pkg-config, shared"
 runs_with shared "$scratch/shared"
-rm "$libdir"/libattn.so*
+if [ -f "$libdir/libattn_nn.a" ]; then
+    "$compiler" "$root/tests/house/tiny_nn.c" -o "$scratch/nn" \
+        $(pkg-config --cflags --libs attn_nn) || fail "pkg-config, attn_nn, shared"
+    runs_with shared "$scratch/nn"
+    runs_with shared "$scratch/consumer/tiny_nn_shared"
+fi
+rm "$libdir"/libattn*.so*
 "$compiler" "$root/tests/house/tiny.c" -o "$scratch/static" \
     $(pkg-config --static --cflags --libs attn) || fail "pkg-config, static"
 runs_with static "$scratch/static"
+if [ -f "$libdir/libattn_nn.a" ]; then
+    "$compiler" "$root/tests/house/tiny_nn.c" -o "$scratch/nn_static" \
+        $(pkg-config --static --cflags --libs attn_nn) || fail "pkg-config, attn_nn, static"
+    runs_with static "$scratch/nn_static"
+    runs_with static "$scratch/consumer/tiny_nn_static"
+fi
 
 if [ -x "$build/attn" ]; then
     version=$(pkg-config --modversion attn)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# symbols.sh LIBATTN.SO LIBATTN.A: the shared library exports what the public headers declare and
-# nothing else; the static one defines no global name outside attn_, which could clash with a name of
-# its user.
+# symbols.sh LIBRARY.SO LIBRARY.A HEADER...: the shared library exports what its public headers declare
+# and nothing else; the static one defines no global name outside attn_, which could clash with a name
+# of its user.
 source "$(dirname "$0")/common.sh"
 need nm
-headers=("$root"/include/attn/*.h)
+headers=("${@:3}")
 
 sed -nE 's/^ATTN_API .*[ *](attn_[a-z0-9_]+)\(.*/\1/p' "${headers[@]}" |
     sort >"$scratch/declared"

@@ -1,0 +1,47 @@
+"""The model that the repository brings: found from any folder, and what it says of plain sentences."""
+
+import json
+import os
+
+import pytest
+
+# Sentences that every instruction set agrees on: their second best translations are far behind.
+PLAIN = {
+    "Je ne sais pas où il est.": "I don't know where he is.",
+    "Elle a perdu ses clés.": "She lost her keys.",
+    "Tom est très fatigué.": "Tom is very tired.",
+}
+
+
+@pytest.fixture
+def shipped(attn):
+    if not os.path.exists(os.path.join(os.path.dirname(attn.binary), "share", "attn", "fr-en.safetensors")):
+        pytest.skip("the build has no model: models/ is empty")
+
+    def run(*arguments, **options):
+        done = attn("translate", *arguments, **options)
+        if "has no SentencePiece" in done.stderr:
+            pytest.skip("this build has no SentencePiece")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_plain_sentences(shipped):
+    assert shipped(*PLAIN).splitlines() == list(PLAIN.values())
+
+
+def test_words_look_at_their_sources(shipped):
+    told = json.loads(shipped("--json", "Le chat noir dort."))
+    best = told["translations"][0]
+    assert best["text"] == "The black cat is sleeping."
+    # le-the, chat-cat, noir-black
+    assert {(0, 0), (1, 2), (2, 1)} <= {tuple(link) for link in best["links"]}
+
+
+def test_small_enough():
+    """Under 20 MB in the repository, as it was promised."""
+    root = os.path.join(os.path.dirname(__file__), "..", "..", "models")
+    for name in os.listdir(root):
+        assert os.path.getsize(os.path.join(root, name)) < 20e6
