@@ -218,6 +218,7 @@ class ContextOptions(c.Structure):
     ]
 
 
+HEADERS = ("gradients.h",)
 STRUCTS = {
     "attn_tensor": Tensor,
     "attn_pairs": Pairs,
@@ -406,15 +407,16 @@ def tangents(**fields):
     return fill(Tangents(), fields)
 
 
-def header_layout():
-    """Offsets, sizes and enumerators of the headers, as the C compiler sees them."""
-    lines = ["#include <attn/gradients.h>", "#include <stdio.h>", "int main(void) {"]
-    for name, struct in STRUCTS.items():
+def header_layout(headers, structs, enumerators):
+    """Offsets, sizes and enumerators of headers, as the C compiler sees them."""
+    lines = [f"#include <attn/{name}>" for name in headers]
+    lines += ["#include <stdio.h>", "int main(void) {"]
+    for name, struct in structs.items():
         lines.append(f'printf("{name} 0 %zu\\n", sizeof({name}));')
         for field, _ in struct._fields_:
             place = f"offsetof({name}, {field}), sizeof((({name} *)0)->{field})"
             lines.append(f'printf("{name}.{field} %zu %zu\\n", {place});')
-    lines += [f'printf("{name} %d 0\\n", (int){name});' for name in ENUMERATORS]
+    lines += [f'printf("{name} %d 0\\n", (int){name});' for name in enumerators]
     lines.append("return 0; }")
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder, "layout.c"), Path(folder, "layout")
@@ -424,26 +426,28 @@ def header_layout():
     return {name: (int(a), int(b)) for name, a, b in map(str.split, printed.splitlines())}
 
 
-def mirrored_layout():
-    """The same of the classes above."""
-    layout = {name: (0, c.sizeof(struct)) for name, struct in STRUCTS.items()}
-    for name, struct in STRUCTS.items():
+def mirrored_layout(structs, enumerators):
+    """The same of classes."""
+    layout = {name: (0, c.sizeof(struct)) for name, struct in structs.items()}
+    for name, struct in structs.items():
         for field, _ in struct._fields_:
             at = getattr(struct, field)
             layout[f"{name}.{field}"] = at.offset, at.size
-    return layout | {name: (number, 0) for name, number in ENUMERATORS.items()}
+    return layout | {name: (number, 0) for name, number in enumerators.items()}
 
 
-def differences():
+def differences(headers=HEADERS, structs=STRUCTS, enumerators=ENUMERATORS):
     """One sentence for each number that differs."""
-    header, mirror = header_layout(), mirrored_layout()
+    header = header_layout(headers, structs, enumerators)
+    mirror = mirrored_layout(structs, enumerators)
     return [f"{name}: {mirror[name]} here, {at} in the headers" for name, at in header.items()
             if mirror[name] != at]  # fmt: skip
 
 
 def main():
     wrong = differences()
-    agreed = f"all {len(mirrored_layout())} offsets and numbers agree with the headers"
+    count = len(mirrored_layout(STRUCTS, ENUMERATORS))
+    agreed = f"all {count} offsets and numbers agree with the headers"
     print("\n".join(wrong) or agreed)
     return 1 if wrong else 0
 
