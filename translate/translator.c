@@ -55,6 +55,17 @@ static int threads_for(int asked) {
     return asked;
 }
 
+/* Sentences in a group: as many as have room for their hypotheses, but some groups for each thread, or
+ * one would wait for the other at the end. */
+enum { GROUPS_A_THREAD = 4 };
+
+static int64_t group_size(int64_t count, int threads, int64_t rows, int64_t each) {
+    const int64_t groups = GROUPS_A_THREAD * (int64_t)(threads > 1 ? threads : 1);
+    const int64_t room = each > 0 && rows > each ? rows / each : 1;
+    const int64_t even = (count + groups - 1) / groups;
+    return even < 1 ? 1 : even < room ? even : room;
+}
+
 static void stop(job *j, const char *sentence) {
 #pragma omp critical(translate_error)
     {
@@ -258,8 +269,8 @@ bool translate_sentences(const translator *t, const attn_nn_real *values,
              .results = results,
              .count = count,
              .threads = threads_for(options->threads),
-             .group = rows > each && each > 0 ? rows / each : 1,
              .error = error};
+    j.group = group_size(count, j.threads, rows, each);
     bool good = encode_all(t, sentences, count, results, error);
     int64_t *const order = good ? order_by_length(results, count) : NULL;
     if (good && order == NULL) good = io_fail(error, "out of memory");
