@@ -85,7 +85,7 @@ static bool align_data(align_settings *s, io_error *error) {
                 cli_load_translator(&t, &s->search, error) &&
                 cli_extraction_settings(&s->extraction, &t, error) &&
                 (align_possible(&t) || io_fail(error, "the model has no attention"));
-    s->extraction.align.threads = (int)(s->search.threads < 4096 ? s->search.threads : 4096);
+    s->extraction.align.threads = (int)s->search.threads;
     good = good && link_pairs(s, &t, s->output ? target.stream : stdout, error) &&
            (!s->output || io_targets_commit(&target, 1, error));
     io_target_discard(&target);

@@ -75,20 +75,6 @@ typedef struct figures {
 
 /* --- Scores ----------------------------------------------------------------------------------------- */
 
-static double bleu_of(const void *context, const int64_t *row, int64_t count) {
-    const evaluation *const e = context;
-    text_bleu_counts sum = {0};
-    for (int64_t i = 0; i < count; i++) text_bleu_add(&sum, &e->bleu[row[i]]);
-    return text_bleu_score(&sum).score;
-}
-
-static double chrf_of(const void *context, const int64_t *row, int64_t count) {
-    const evaluation *const e = context;
-    text_chrf_counts sum = {0};
-    for (int64_t i = 0; i < count; i++) text_chrf_add(&sum, &e->chrf[row[i]]);
-    return text_chrf_score(&sum);
-}
-
 /* As many resamples as sacreBLEU takes. */
 enum { RESAMPLES = 1000 };
 
@@ -99,8 +85,8 @@ static bool score(const text_pairs *pairs, const translated *results, figures *f
     for (int64_t i = 0; good && i < pairs->count; i++) {
         good = evaluation_count(&e, i, results[i].best[0].text, pairs->target[i], error);
     }
-    if (good && (!text_bootstrap(bleu_of, &e, e.count, RESAMPLES, 1, &f->bleu) ||
-                 !text_bootstrap(chrf_of, &e, e.count, RESAMPLES, 1, &f->chrf))) {
+    if (good && (!text_bootstrap(evaluation_bleu, &e, e.count, RESAMPLES, 1, &f->bleu) ||
+                 !text_bootstrap(evaluation_chrf, &e, e.count, RESAMPLES, 1, &f->chrf))) {
         good = io_fail(error, "out of memory");
     }
     evaluation_free(&e);
@@ -139,12 +125,6 @@ static bool translate_all(const work *w, const text_pairs *pairs, figures *f, io
 
 /* --- Links ------------------------------------------------------------------------------------------ */
 
-static int32_t word_count(const char *sentence) {
-    int32_t words = 0;
-    for (const char *at = sentence; *(at += strspn(at, " ")); at += strcspn(at, " ")) words++;
-    return words;
-}
-
 static bool count_links(const evaluate_settings *s, const text_pairs *pairs,
                         const text_links *found, text_link_counts *sum, io_error *error) {
     text_links gold = {0};
@@ -152,8 +132,8 @@ static bool count_links(const evaluate_settings *s, const text_pairs *pairs,
     for (int64_t i = 0; good && i < pairs->count; i++) {
         const text_links_format format = {.base = (int32_t)s->links_base,
                                           .target_first = s->links_target_first,
-                                          .sources = word_count(pairs->source[i]),
-                                          .targets = word_count(pairs->target[i]),
+                                          .sources = (int32_t)text_word_count(pairs->source[i]),
+                                          .targets = (int32_t)text_word_count(pairs->target[i]),
                                           .name = s->data,
                                           .line = pairs->line[i]};
         good = text_links_parse(&gold, pairs->rest[i], &format, error);

@@ -54,8 +54,7 @@ static void leave_signals(void) {
 enum { WORDS_LEAST = 6, WORDS_MOST = 14 };
 
 static bool is_medium(const char *sentence) {
-    int words = 0;
-    for (const char *at = sentence; *(at += strspn(at, " ")); at += strcspn(at, " ")) words++;
+    const int64_t words = text_word_count(sentence);
     return words >= WORDS_LEAST && words <= WORDS_MOST;
 }
 

@@ -2,6 +2,7 @@
 #include "subword.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *const text_subword_kind_names[TEXT_SUBWORD_KINDS] = {
     [TEXT_UNIGRAM] = "unigram",
@@ -49,5 +50,11 @@ int64_t text_pieces_words(const text_pieces *pieces, const char *sentence, int32
     for (; sentence[at]; at++) {
         words += sentence[at] != ' ' && (at == 0 || sentence[at - 1] == ' ');
     }
+    return words;
+}
+
+int64_t text_word_count(const char *sentence) {
+    int64_t words = 0;
+    for (const char *at = sentence; *(at += strspn(at, " ")); at += strcspn(at, " ")) words++;
     return words;
 }

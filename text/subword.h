@@ -73,6 +73,9 @@ bool text_pieces_reserve(text_pieces *pieces, int64_t count, io_error *error);
  * Returns the number of words. A blank that is a piece of its own belongs to the word after it. */
 int64_t text_pieces_words(const text_pieces *pieces, const char *sentence, int32_t *word);
 
+/* How many words a sentence has, cut in the same way. */
+int64_t text_word_count(const char *sentence);
+
 /* The best segmentation of the sentence, at most 2^31 - 1 bytes of UTF-8. No bos, no eos. */
 bool text_subword_encode(const text_subword *subword, const char *sentence, size_t length,
                          text_pieces *pieces, io_error *error);

@@ -1,5 +1,7 @@
 #include "aligner.h"
 
+#include "batches.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +50,7 @@ typedef struct {
 typedef struct {
     const translator *translator;
     const align_options *options;
-    const attn_nn_real *values;
+    const attn_nn_real *values;      /* NULL: the model's own */
     const char *const *sentences[2]; /* sources and targets, [count] */
     side_by_side *pairs;             /* [count] */
     text_links *links;               /* [count]; or NULL, and: */
@@ -160,58 +162,29 @@ static bool align_pair(job *j, const attn_nn_real *all, int64_t heads, int64_t r
     return good;
 }
 
-static bool align_batch(job *j, attn_nn_pass *pass, const attn_nn_batch *batch,
-                        const int64_t *places) {
+static bool align_batch(void *user, attn_nn_pass *pass, const attn_nn_batch *batch,
+                        const int64_t *places, io_error *error) {
+    job *const j = user;
     const attn_nn_model *const model = j->translator->file.model;
     const int64_t layer =
         j->options->layer > 0 ? j->options->layer : attn_nn_model_config(model)->align_layer;
-    const size_t mark = attn_nn_mark(pass);
     int64_t heads = 0, longest = 0;
     const attn_nn_real *const all =
         attn_nn_model_weights(model, pass, batch, layer - 1, &heads, &longest);
-    bool good = all != NULL;
-    if (!good) {
-        io_describe(j->error, "%s",
-                    pass->status != ATTN_OK ? attn_nn_error_message()
-                                            : "the model has no attention");
-    }
+    if (all == NULL) return io_fail(error, "the model has no attention");
     const int64_t rows = batch->target.starts[batch->target.count];
-    for (int64_t s = 0; good && s < batch->target.count; s++) {
-        good = align_pair(j, all, heads, rows, longest, batch->target.starts[s], places[s]);
+    for (int64_t s = 0; s < batch->target.count; s++) {
+        if (!align_pair(j, all, heads, rows, longest, batch->target.starts[s], places[s])) {
+            return false;
+        }
     }
-    attn_nn_release(pass, mark);
-    return good;
-}
-
-static bool align_all(job *j) {
-    const text_subword_specials ids = text_subword_special_ids(j->translator->subword);
-    const attn_nn_batches_options options = {
-        .tokens = 8192, .in_order = true, .begin = ids.bos, .end = ids.eos};
-    const attn_context_options threads = {.threads = j->options->threads};
-    attn_nn_batches *batches = NULL;
-    attn_context *context = NULL;
-    attn_nn_arena *const arena = attn_nn_arena_create();
-    attn_nn_pass pass = {.values = j->values, .arena = arena};
-    bool good = arena && attn_context_create(&context, &threads) == ATTN_OK &&
-                attn_nn_batches_open(&j->corpus, &options, &batches) == ATTN_OK;
-    if (!good) io_describe(j->error, "out of memory");
-    pass.context = context;
-    const int64_t count = good ? attn_nn_batches_count(batches, 0) : 0;
-    for (int64_t i = 0; good && i < count; i++) {
-        attn_nn_batch batch;
-        const int64_t *places = NULL;
-        good = attn_nn_batches_get(batches, 0, i, 0, &batch, &places) == ATTN_OK;
-        if (!good) io_describe(j->error, "%s", attn_nn_error_message());
-        good = good && align_batch(j, &pass, &batch, places);
-    }
-    attn_nn_batches_close(batches);
-    attn_nn_arena_destroy(arena);
-    attn_context_destroy(context);
-    return good;
+    return true;
 }
 
 static bool run(job *j) {
-    const bool good = prepare(j) && align_all(j);
+    const bool good =
+        prepare(j) && translate_each_batch(j->translator, j->values, &j->corpus,
+                                           j->options->threads, align_batch, j, j->error);
     for (int64_t i = 0; j->pairs && i < j->count; i++) {
         text_pieces_free(&j->pairs[i].source);
         text_pieces_free(&j->pairs[i].target);
@@ -230,7 +203,6 @@ bool align_pairs(const translator *t, const char *const *sources, const char *co
                  int64_t count, const align_options *options, text_links *links, io_error *error) {
     job j = {.translator = t,
              .options = options,
-             .values = t->file.values,
              .sentences = {sources, targets},
              .links = links,
              .count = count,
@@ -243,7 +215,7 @@ bool align_weights(const translator *t, const attn_nn_real *values, const char *
                    io_error *error) {
     job j = {.translator = t,
              .options = options,
-             .values = values ? values : t->file.values,
+             .values = values,
              .sentences = {&source, &target},
              .grids = grid,
              .count = 1,

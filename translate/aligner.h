@@ -24,7 +24,7 @@ typedef struct align_options {
 bool align_possible(const translator *t);
 
 /* The model's own heads, and the rule that has the fewest errors on the Hansards' dev sentences with the
- * model that the command brings: docs/BENCHMARKS.md. */
+ * model that the command brings: models/README.md. */
 align_options align_defaults(void);
 
 /* Links between the words, cut at blanks, of sources[i] and targets[i], into links[i], to be freed each

@@ -1,5 +1,7 @@
 #include "evaluation.h"
 
+#include "batches.h"
+
 #include <stdlib.h>
 
 bool evaluation_open(evaluation *e, int64_t count, io_error *error) {
@@ -26,59 +28,45 @@ bool evaluation_count(evaluation *e, int64_t i, const char *hypothesis, const ch
     return io_fail(error, "out of memory");
 }
 
-double evaluation_bleu(const evaluation *e) {
+double evaluation_bleu(const void *context, const int64_t *row, int64_t count) {
+    const evaluation *const e = context;
     text_bleu_counts sum = {0};
-    for (int64_t i = 0; i < e->count; i++) text_bleu_add(&sum, &e->bleu[i]);
+    for (int64_t i = 0; i < count; i++) text_bleu_add(&sum, &e->bleu[row ? row[i] : i]);
     return text_bleu_score(&sum).score;
 }
 
-double evaluation_chrf(const evaluation *e) {
+double evaluation_chrf(const void *context, const int64_t *row, int64_t count) {
+    const evaluation *const e = context;
     text_chrf_counts sum = {0};
-    for (int64_t i = 0; i < e->count; i++) text_chrf_add(&sum, &e->chrf[i]);
+    for (int64_t i = 0; i < count; i++) text_chrf_add(&sum, &e->chrf[row ? row[i] : i]);
     return text_chrf_score(&sum);
 }
 
 /* --- Loss ----------------------------------------------------------------------------------------- */
 
-static bool add_batch(const translator *t, attn_nn_pass *pass, attn_nn_batches *batches,
-                      int64_t index, attn_nn_loss *sum, io_error *error) {
+typedef struct {
+    const translator *translator;
+    attn_nn_loss *sum;
+} losses;
+
+static bool add_batch(void *user, attn_nn_pass *pass, const attn_nn_batch *batch,
+                      const int64_t *places, io_error *error) {
+    const losses *const l = user;
     const attn_nn_objective objective = {.scale = 1};
-    attn_nn_batch batch;
     attn_nn_loss loss = {0};
-    if (attn_nn_batches_get(batches, 0, index, 0, &batch, NULL) == ATTN_OK) {
-        const size_t mark = attn_nn_mark(pass);
-        attn_nn_model_loss(t->file.model, pass, &batch, &objective, &loss);
-        attn_nn_release(pass, mark);
-        if (pass->status == ATTN_OK) {
-            sum->sum += loss.sum, sum->likelihood += loss.likelihood, sum->rows += loss.rows;
-            return true;
-        }
-    }
-    return io_fail(error, "%s", attn_nn_error_message());
+    (void)places, (void)error;
+    attn_nn_model_loss(l->translator->file.model, pass, batch, &objective, &loss);
+    l->sum->sum += loss.sum, l->sum->likelihood += loss.likelihood, l->sum->rows += loss.rows;
+    return true;
 }
 
 bool evaluation_loss(const translator *t, const translate_pairs *pairs, int threads,
                      attn_nn_loss *loss, io_error *error) {
-    const text_subword_specials ids = text_subword_special_ids(t->subword);
-    const attn_nn_batches_options options = {.in_order = true, .begin = ids.bos, .end = ids.eos};
-    const attn_context_options all = {.threads = threads};
     translate_corpus corpus;
-    attn_nn_batches *batches = NULL;
-    attn_context *context = NULL;
+    losses l = {.translator = t, .sum = loss};
     *loss = (attn_nn_loss){0};
     if (!translate_corpus_make(&corpus, pairs, t->subword, NULL, error)) return false;
-    attn_nn_arena *const arena = attn_nn_arena_create();
-    bool good = arena && attn_context_create(&context, &all) == ATTN_OK &&
-                attn_nn_batches_open(&corpus.corpus, &options, &batches) == ATTN_OK;
-    if (!good) io_describe(error, "out of memory");
-    attn_nn_pass pass = {.values = t->file.values, .arena = arena, .context = context};
-    const int64_t count = good ? attn_nn_batches_count(batches, 0) : 0;
-    for (int64_t i = 0; good && i < count; i++) {
-        good = add_batch(t, &pass, batches, i, loss, error);
-    }
-    attn_nn_batches_close(batches);
-    attn_context_destroy(context);
-    attn_nn_arena_destroy(arena);
+    const bool good = translate_each_batch(t, NULL, &corpus.corpus, threads, add_batch, &l, error);
     translate_corpus_free(&corpus);
     return good;
 }

@@ -22,9 +22,10 @@ void evaluation_free(evaluation *e);
 bool evaluation_count(evaluation *e, int64_t i, const char *hypothesis, const char *reference,
                       io_error *error);
 
-/* Scores of all, 0 to 100. */
-double evaluation_bleu(const evaluation *e);
-double evaluation_chrf(const evaluation *e);
+/* Scores, 0 to 100, of the sentences row[0] to row[count - 1], or, if row is NULL, of the first `count`;
+ * text_bootstrap takes them as they are. */
+double evaluation_bleu(const void *e, const int64_t *row, int64_t count);
+double evaluation_chrf(const void *e, const int64_t *row, int64_t count);
 
 /* The loss of the pairs' targets, word for word, by the model's values: likelihood / rows per token. */
 bool evaluation_loss(const translator *t, const translate_pairs *pairs, int threads,

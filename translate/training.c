@@ -206,15 +206,17 @@ static bool save(training *t) {
     const attn_nn_training *const now_at = attn_nn_trainer_state(t->trainer);
     size_t size = 0;
     const void *const bytes = text_subword_bytes(t->translator.subword, &size);
-    json_t *const options = describe(t);
-    if (options == NULL) return io_fail(t->error, "out of memory");
-    (void)json_object_set_new(options, "step", json_integer(now_at->step));
+    json_t *const options = describe(t), *const known = json_copy(options);
+    if (json_object_set_new(known, "step", json_integer(now_at->step)) != 0) {
+        json_decref(options);
+        json_decref(known);
+        return io_fail(t->error, "out of memory");
+    }
     const model_file file = {.model = t->translator.file.model,
                              .values = best_values(t),
                              .subwords = (unsigned char *)(uintptr_t)bytes,
                              .subwords_size = size,
-                             .training = options};
-    json_t *const same = describe(t);
+                             .training = known};
     const model_state state = {.values = now_at->values,
                                .first = now_at->mean,
                                .second = now_at->square,
@@ -223,11 +225,11 @@ static bool save(training *t) {
                                .epoch = t->epoch,
                                .position = t->index,
                                .seed = t->options->trainer.seed,
-                               .options = same};
+                               .options = options};
     const bool good =
         model_state_save(t->options->output, &file, t->options->precision, &state, t->error);
     json_decref(options);
-    json_decref(same);
+    json_decref(known);
     if (good && t->watcher->saved) t->watcher->saved(t->watcher->user, now_at->step);
     return good;
 }
@@ -261,7 +263,10 @@ static bool score(training *t, training_evaluation *e) {
         good = evaluation_count(&scores, i, results[i].best[0].text,
                                 translate_pairs_target(&t->dev_pairs, i), t->error);
     }
-    if (good) e->bleu = evaluation_bleu(&scores), e->chrf = evaluation_chrf(&scores);
+    if (good) {
+        e->bleu = evaluation_bleu(&scores, NULL, count);
+        e->chrf = evaluation_chrf(&scores, NULL, count);
+    }
     evaluation_free(&scores);
     translated_free(results, results ? count : 0);
     free(results);

@@ -105,10 +105,11 @@ attn_nn_real *attn_nn_attention_forward(attn_nn_pass *pass, const attn_nn_attent
         attn_nn_rotate(layer, saved->query, saved->query_stride, queries, 1);
         attn_nn_rotate(layer, saved->key, saved->key_stride, keys, 1);
     }
-    /* A seed of 0 says that there is none. */
-    /* Nor is anything dropped of weights that are looked at: a guide would teach what was dropped. */
-    if (pass->training && layer->dropout > 0 && !want_weights)
+    /* A seed of 0 says that nothing is dropped; nor is it of weights that are looked at, for a guide would
+     * teach what was dropped. */
+    if (pass->training && layer->dropout > 0 && !want_weights) {
         saved->seed = attn_nn_stream(pass->seed, draw) | 1;
+    }
     attn_relative relative = {0};
     attn_problem problem = {0};
     describe(layer, pass, queries, keys, saved, &relative, &problem);

@@ -23,6 +23,10 @@ static inline const attn_nn_recurrent_layers *attn_nn_recurrent_of(const attn_nn
     return model->layers;
 }
 
+static inline bool attn_nn_looks(const attn_nn_model *model) {
+    return model->config.look != ATTN_NN_LOOK_NONE;
+}
+
 /* --- The encoder --------------------------------------------------------------------------------- */
 
 typedef struct attn_nn_encoded_layer {

@@ -8,11 +8,7 @@
 #include "recurrent.h"
 
 static bool feeds(const attn_nn_model *model) {
-    return model->config.look != ATTN_NN_LOOK_NONE && !model->config.no_input_feeding;
-}
-
-static bool looks(const attn_nn_model *model) {
-    return model->config.look != ATTN_NN_LOOK_NONE;
+    return attn_nn_looks(model) && !model->config.no_input_feeding;
 }
 
 /* --- Places ----------------------------------------------------------------------------------------- */
@@ -75,8 +71,8 @@ static void take_places(attn_nn_unroll *u, bool want_weights) {
     u->mixed = attn_nn_take(pass, rows * c->width);
     u->states = u->drops ? attn_nn_take(pass, rows * c->width) : u->mixed;
     if (look->query.out > 0) u->query = attn_nn_take(pass, rows * look->width);
-    if (looks(u->model)) u->lse = attn_nn_take(pass, rows * look->heads);
-    if (looks(u->model) && (want_weights || attn_nn_look_remembers(look))) {
+    if (attn_nn_looks(u->model)) u->lse = attn_nn_take(pass, rows * look->heads);
+    if (attn_nn_looks(u->model) && (want_weights || attn_nn_look_remembers(look))) {
         u->weights = attn_nn_take(pass, rows * look->heads * longest);
     }
     if (attn_nn_look_remembers(look)) {
@@ -105,7 +101,7 @@ static void begin(attn_nn_unroll *u) {
         attn_nn_embedding_forward(pass, &u->model->embedding, u->sorted.target.tokens, steps->rows);
     u->said_draw = attn_nn_dropout_forward(pass, c->dropout, u->embedded, steps->rows * c->width);
     attn_nn_columns_add(pass, &layers->said, u->embedded, steps->rows, u->walks[0].gates);
-    if (looks(u->model) || attn_nn_failed(pass)) return;
+    if (attn_nn_looks(u->model) || attn_nn_failed(pass)) return;
     for (int64_t t = 0; t < steps->steps; t++) {
         memcpy(u->context + steps->starts[t] * c->hidden, u->source.last_h,
                (size_t)(attn_nn_step_rows(steps, t) * c->hidden) * sizeof *u->context);
@@ -242,7 +238,7 @@ static void stretch_forward(attn_nn_unroll *u, int64_t t, int64_t end) {
         attn_nn_columns_forward(pass, &layers->look.query, top, rows,
                                 u->query + first * layers->look.width);
     }
-    if (looks(u->model)) look_forward(u, t);
+    if (attn_nn_looks(u->model)) look_forward(u, t);
     real *const mixed = u->mixed + first * c->width;
     attn_nn_columns_forward(pass, &layers->mix_context, u->context + first * c->hidden, rows,
                             mixed);
@@ -465,7 +461,7 @@ static void input_back(attn_nn_unroll *u) {
     real *const d_embedded = attn_nn_take(pass, rows * c->width);
     real *const fed = attn_nn_take(pass, rows * c->width);
     if (attn_nn_failed(pass)) return;
-    if (!looks(u->model)) {
+    if (!attn_nn_looks(u->model)) {
         attn_nn_columns_learn(pass, &layers->fed, u->context, d_gates, rows);
         attn_nn_columns_back(pass, &layers->fed, d_gates, rows, 1, u->d_context);
     } else if (feeds(u->model)) {
@@ -501,7 +497,7 @@ static void source_back(attn_nn_unroll *u, const real *d_keys, const real *d_val
         bridge_back(u, &layers->bridge_c[l], walk->c0, walk->d_c, u->source.last_c, d_last_c);
     }
     if (attn_nn_failed(pass)) return;
-    if (looks(u->model)) {
+    if (attn_nn_looks(u->model)) {
         attn_nn_look_finish(pass, &layers->look, &u->scene, d_keys, d_values, d_memory);
     } else {
         for (int64_t t = 0; t < u->steps->steps; t++) {
@@ -521,7 +517,7 @@ void attn_nn_unroll_back(attn_nn_unroll *u) {
     const int64_t steps = u->steps->steps, stretch = u->by_step ? 1 : steps;
     for (int64_t t = steps - stretch; t >= 0 && steps > 0 && !attn_nn_failed(pass); t -= stretch) {
         mix_back(u, t, t + stretch);
-        if (looks(u->model)) {
+        if (attn_nn_looks(u->model)) {
             if (u->by_step) {
                 look_back(u, t);
             } else {
@@ -531,7 +527,7 @@ void attn_nn_unroll_back(attn_nn_unroll *u) {
         }
         layers_back(u, t, t + stretch);
     }
-    if (looks(u->model) && (u->by_step || steps == 0)) look_back_all(u, d_keys, d_values);
+    if (attn_nn_looks(u->model) && (u->by_step || steps == 0)) look_back_all(u, d_keys, d_values);
     if (attn_nn_failed(pass)) return;
     learn(u);
     input_back(u);

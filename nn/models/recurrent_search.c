@@ -13,12 +13,8 @@ typedef struct {
     int64_t *starts; /* [source.count + 1]: rows by sentence */
 } searching;
 
-static bool looks(const attn_nn_model *model) {
-    return model->config.look != ATTN_NN_LOOK_NONE;
-}
-
 static int64_t fed_width(const attn_nn_model *model) {
-    return looks(model) ? model->config.width : model->config.hidden;
+    return attn_nn_looks(model) ? model->config.width : model->config.hidden;
 }
 
 static void copy_rows(real *to, const real *from, int64_t count) {
@@ -62,7 +58,8 @@ bool attn_nn_recurrent_decoder_open(attn_nn_decoder *d) {
     attn_nn_look_prepare(pass, &attn_nn_recurrent_of(d->model)->look, &s->scene);
     take_places(d, s);
     if (attn_nn_failed(pass)) return false;
-    if (!looks(d->model)) copy_rows(s->fed, s->source.last_h, d->rows * d->model->config.hidden);
+    if (!attn_nn_looks(d->model))
+        copy_rows(s->fed, s->source.last_h, d->rows * d->model->config.hidden);
     return true;
 }
 
@@ -153,16 +150,16 @@ const real *attn_nn_recurrent_decoder_step(attn_nn_decoder *d, real *x, real *we
     const int64_t rows = d->rows, width = d->model->config.width;
     const real *const top = walk(d, s, x);
     if (top == NULL) return NULL;
-    const real *const context = looks(d->model) ? look_at(d, s, top, weights) : s->fed;
+    const real *const context = attn_nn_looks(d->model) ? look_at(d, s, top, weights) : s->fed;
     real *const states = attn_nn_take(pass, rows * width);
     if (attn_nn_failed(pass)) return NULL;
-    if (!looks(d->model) && weights != NULL) {
+    if (!attn_nn_looks(d->model) && weights != NULL) {
         memset(weights, 0, (size_t)(rows * s->scene.longest) * sizeof *weights);
     }
     attn_nn_columns_forward(pass, &layers->mix_context, context, rows, states);
     attn_nn_columns_add(pass, &layers->mix_state, top, rows, states);
     attn_nn_kernels_of(pass)->tanh(states, rows * width);
-    if (looks(d->model)) copy_rows(s->fed, states, rows * width);
+    if (attn_nn_looks(d->model)) copy_rows(s->fed, states, rows * width);
     return states;
 }
 
