@@ -26,20 +26,23 @@ typedef enum length { ANY, A_SEQUENCE, A_SEQUENCE_AND_ONE, A_QUERY, A_KEY } leng
 typedef struct field {
     const char *name; /* in the dict, and as an argument in Python */
     const char *path; /* in the library's messages */
-    kind kind;
-    size_t at;        /* in a call */
     const char *axes; /* tensors: see tensor_read */
+    size_t at;        /* in a call */
     size_t count_at;  /* INTEGERS: where their number goes; 0: nowhere */
-    length length;    /* INTEGERS, IDS */
+    kind kind;
+    length length; /* INTEGERS, IDS */
 } field;
 
-#define AT(member) offsetof(call, member)
+#define FIELD(kind_, name_, path_, member) \
+    .name = (name_), .path = (path_), .kind = (kind_), .at = offsetof(call, member)
 #define ARRAY(kind_, name_, path_, member, axes_) \
-    {.name = name_, .path = path_, .kind = kind_, .at = AT(member), .axes = axes_}
+    { FIELD(kind_, name_, path_, member), .axes = (axes_) }
 #define PLAIN(kind_, name_, path_, member) \
-    {.name = name_, .path = path_, .kind = kind_, .at = AT(member)}
-#define LIST(kind_, name_, path_, member, length_) \
-    {.name = name_, .path = path_, .kind = kind_, .at = AT(member), .length = length_}
+    { FIELD(kind_, name_, path_, member) }
+#define LIST(name_, path_, member, count_member) \
+    { FIELD(INTEGERS, name_, path_, member), .count_at = offsetof(call, count_member) }
+#define COUNTED(kind_, name_, path_, member, length_) \
+    { FIELD(kind_, name_, path_, member), .length = (length_) }
 
 static const field fields[] = {
     ARRAY(TENSOR, "query", "query", problem.query, "0123"),
@@ -79,15 +82,17 @@ static const field fields[] = {
     PLAIN(FLAG, "window_enabled", "mask.window.enabled", problem.mask.window.enabled),
     PLAIN(INTEGER, "window_left", "mask.window.left", problem.mask.window.left),
     PLAIN(INTEGER, "window_right", "mask.window.right", problem.mask.window.right),
-    LIST(INTEGERS, "prefix_lengths", "mask.prefix_lengths", problem.mask.prefix_lengths, A_SEQUENCE),
-    LIST(INTEGERS, "query_lengths", "mask.query_lengths", problem.mask.query_lengths, A_SEQUENCE),
-    LIST(INTEGERS, "key_lengths", "mask.key_lengths", problem.mask.key_lengths, A_SEQUENCE),
-    LIST(INTEGERS, "query_starts", "mask.query_starts", problem.mask.query_starts,
-         A_SEQUENCE_AND_ONE),
-    LIST(INTEGERS, "key_starts", "mask.key_starts", problem.mask.key_starts, A_SEQUENCE_AND_ONE),
+    COUNTED(INTEGERS, "prefix_lengths", "mask.prefix_lengths", problem.mask.prefix_lengths,
+            A_SEQUENCE),
+    COUNTED(INTEGERS, "query_lengths", "mask.query_lengths", problem.mask.query_lengths,
+            A_SEQUENCE),
+    COUNTED(INTEGERS, "key_lengths", "mask.key_lengths", problem.mask.key_lengths, A_SEQUENCE),
+    COUNTED(INTEGERS, "query_starts", "mask.query_starts", problem.mask.query_starts,
+            A_SEQUENCE_AND_ONE),
+    COUNTED(INTEGERS, "key_starts", "mask.key_starts", problem.mask.key_starts, A_SEQUENCE_AND_ONE),
     PLAIN(INTEGER, "sequences", "mask.sequences", problem.mask.sequences),
-    LIST(IDS, "query_documents", "mask.query_documents", problem.mask.query_documents, A_QUERY),
-    LIST(IDS, "key_documents", "mask.key_documents", problem.mask.key_documents, A_KEY),
+    COUNTED(IDS, "query_documents", "mask.query_documents", problem.mask.query_documents, A_QUERY),
+    COUNTED(IDS, "key_documents", "mask.key_documents", problem.mask.key_documents, A_KEY),
     ARRAY(TENSOR, "mask", "mask.allowed", problem.mask.allowed, "0123"),
     PLAIN(CALLBACK, "mask_callback", "mask.callback", mask),
 
@@ -104,10 +109,8 @@ static const field fields[] = {
 
     ARRAY(RESULT, "output", "output", problem.output, "0123"),
     ARRAY(RESULT, "lse", "lse", problem.lse, "012"),
-    {.name = "heads", .path = "views.heads", .kind = INTEGERS, .at = AT(views.heads),
-     .count_at = AT(views.head_count)},
-    {.name = "rows", .path = "views.rows", .kind = INTEGERS, .at = AT(views.rows),
-     .count_at = AT(views.row_count)},
+    LIST("heads", "views.heads", views.heads, views.head_count),
+    LIST("rows", "views.rows", views.rows, views.row_count),
     PLAIN(INTEGER, "last_rows", "views.row_count", views.row_count),
     ARRAY(RESULT, "weights", "views.weights", views.weights, "0123"),
     ARRAY(RESULT, "received_sum", "views.received_sum", views.received_sum, "013"),
@@ -240,10 +243,8 @@ static bool read_number(const field *f, PyObject *object, void *to) {
 static bool read_integer(const field *f, PyObject *object, void *to) {
     const long long number = PyLong_AsLongLong(object);
     if (number == -1 && PyErr_Occurred()) return wrong_type(f, "an integer of 64 bits");
-    if (f->kind == CHOICE)
-        memcpy(to, &(int){(int)number}, sizeof(int));
-    else
-        memcpy(to, &(int64_t){number}, sizeof(int64_t));
+    if (f->kind == CHOICE) memcpy(to, &(int){(int)number}, sizeof(int));
+    else memcpy(to, &(int64_t){number}, sizeof(int64_t));
     return true;
 }
 
@@ -265,8 +266,8 @@ static bool read_flag(const field *f, PyObject *object, void *to) {
 static bool read_list(call *c, const field *f, PyObject *object, void *to, int64_t *counts) {
     const void *data = NULL;
     int64_t count = 0;
-    const bool good = integers_read(object, f->name, f->kind == IDS ? 4 : 8, &data, &count,
-                                    place_for_buffer(c));
+    const bool good =
+        integers_read(object, f->name, f->kind == IDS ? 4 : 8, &data, &count, place_for_buffer(c));
     keep(c);
     if (!good) return false;
     memcpy(to, &data, sizeof data);
@@ -391,4 +392,8 @@ void call_release(call *c) {
     free(c->buffers);
     c->buffers = NULL;
     c->held = 0;
+    callback_release(&c->score);
+    callback_release(&c->score_gradient);
+    callback_release(&c->mask);
+    callback_release(&c->observer);
 }

@@ -10,10 +10,8 @@ static void copy(const attn_pairs *p, char *rows, bool back) {
         for (int k = 0; k < p->keys; k++) {
             char *const element = data + (size_t)(r * p->row_stride + k * p->key_stride) * size;
             char *const dense = rows + ((size_t)r * (size_t)p->keys + (size_t)k) * size;
-            if (back)
-                memcpy(element, dense, size);
-            else
-                memcpy(dense, element, size);
+            if (back) memcpy(element, dense, size);
+            else memcpy(dense, element, size);
         }
 }
 
@@ -58,9 +56,13 @@ static void guarded(callback *c, const attn_pairs *scores, const attn_pairs *gra
     PyGILState_Release(gil);
 }
 
-void callback_pairs(void *user, const attn_pairs *pairs) { guarded(user, pairs, NULL, pairs); }
+void callback_pairs(void *user, const attn_pairs *pairs) {
+    guarded(user, pairs, NULL, pairs);
+}
 
-void callback_observe(void *user, const attn_pairs *pairs) { guarded(user, pairs, NULL, NULL); }
+void callback_observe(void *user, const attn_pairs *pairs) {
+    guarded(user, pairs, NULL, NULL);
+}
 
 void callback_gradient(void *user, const attn_pairs *scores, const attn_pairs *gradients) {
     guarded(user, scores, gradients, gradients);
@@ -71,4 +73,10 @@ bool callback_raise(callback *c) {
     PyErr_Restore(c->type, c->value, c->trace);
     c->type = c->value = c->trace = NULL;
     return true;
+}
+
+void callback_release(callback *c) {
+    Py_CLEAR(c->type);
+    Py_CLEAR(c->value);
+    Py_CLEAR(c->trace);
 }

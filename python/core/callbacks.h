@@ -26,4 +26,7 @@ void callback_gradient(void *user, const attn_pairs *scores, const attn_pairs *g
 /* Raises what a callback raised, if any did: true if so. */
 bool callback_raise(callback *c);
 
+/* Forgets an exception that was not raised, since another one was. */
+void callback_release(callback *c);
+
 #endif

@@ -22,8 +22,7 @@ static void raise_status(attn_status status) {
 /* -------------------------------------------------------------------------------------- contexts */
 
 typedef struct context_object {
-    PyObject_HEAD
-    attn_context *context;
+    PyObject_HEAD attn_context *context;
 } context_object;
 
 static PyTypeObject *context_type;
@@ -34,7 +33,8 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
     const char *isa = NULL;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "|iz", known, &threads, &isa)) return NULL;
 
-    attn_context_options options = {.threads = threads == 0 ? threads_default() : threads, .parallel_for = threads_run};
+    attn_context_options options = {.threads = threads == 0 ? threads_default() : threads,
+                                    .parallel_for = threads_run};
     attn_status status = isa ? attn_isa_from_name(isa, &options.max_isa) : ATTN_OK;
     attn_context *context = NULL;
     if (status == ATTN_OK) status = attn_context_create(&context, &options);
@@ -44,10 +44,8 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     PyObject *const self = allocate(type, 0);
-    if (self)
-        ((context_object *)self)->context = context;
-    else
-        attn_context_destroy(context);
+    if (self) ((context_object *)self)->context = context;
+    else attn_context_destroy(context);
     return self;
 }
 
@@ -56,7 +54,7 @@ static void context_dealloc(PyObject *self) {
     attn_context_destroy(((context_object *)self)->context);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
-    Py_DECREF(type);
+    Py_DECREF((PyObject *)type);
 }
 
 static PyObject *context_threads(PyObject *self, void *unused) {
@@ -77,7 +75,8 @@ static PyObject *context_scratch(PyObject *self, void *unused) {
 static PyGetSetDef context_members[] = {
     {"threads", context_threads, NULL, "How many threads calls on this context use.", NULL},
     {"isa", context_isa, NULL, "Their instruction set: 'generic', 'neon', 'avx2', 'avx512'.", NULL},
-    {"scratch_bytes", context_scratch, NULL, "Bytes of scratch memory that the context keeps.", NULL},
+    {"scratch_bytes", context_scratch, NULL, "Bytes of scratch memory that the context keeps.",
+     NULL},
     {0},
 };
 static PyType_Slot context_slots[] = {
@@ -134,10 +133,8 @@ static attn_status reference_jvp(attn_context *context, const call *c) {
 
 /* An exception of a callback comes first: it explains whatever else went wrong. */
 static bool finish(call *c, attn_status status) {
-    callback *const all[] = {&c->score, &c->score_gradient, &c->mask, &c->observer};
-    bool raised = false;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!raised) raised = callback_raise(all[i]);
+    const bool raised = callback_raise(&c->score) || callback_raise(&c->score_gradient) ||
+                        callback_raise(&c->mask) || callback_raise(&c->observer);
     if (!raised && status != ATTN_OK) raise_status(status);
     return !raised && status == ATTN_OK;
 }
@@ -154,20 +151,18 @@ static PyObject *run(entry *e, PyObject *const *arguments, Py_ssize_t count) {
     bool good = call_read(&c, arguments[0]);
     if (good) {
         attn_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = e(context, &c);
-        Py_END_ALLOW_THREADS
-        good = finish(&c, status);
+        Py_BEGIN_ALLOW_THREADS status = e(context, &c);
+        Py_END_ALLOW_THREADS good = finish(&c, status);
     }
     call_release(&c);
     if (!good) return NULL;
     Py_RETURN_NONE;
 }
 
-#define ENTRY(name)                                                                                \
-    static PyObject *run_##name(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {    \
-        (void)self;                                                                                \
-        return run(name, arguments, count);                                                        \
+#define ENTRY(name)                                                                             \
+    static PyObject *run_##name(PyObject *self, PyObject *const *arguments, Py_ssize_t count) { \
+        (void)self;                                                                             \
+        return run(name, arguments, count);                                                     \
     }
 ENTRY(forward)
 ENTRY(backward)
@@ -220,10 +215,8 @@ static PyObject *alignment_path(PyObject *self, PyObject *arguments) {
     bool good = add(t, weights, "weights", "023", false) && add(t, path, "path", "023", true);
     if (good) {
         attn_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = attn_alignment_path(c, &t->tensor[0], &t->tensor[1]);
-        Py_END_ALLOW_THREADS
-        good = succeed(status);
+        Py_BEGIN_ALLOW_THREADS status = attn_alignment_path(c, &t->tensor[0], &t->tensor[1]);
+        Py_END_ALLOW_THREADS good = succeed(status);
     }
     return leave(t, good);
 }
@@ -255,10 +248,9 @@ static PyObject *rollout(PyObject *self, PyObject *arguments) {
     bool good = add_layers(t, result, "rollout", "023", layers);
     if (good) {
         attn_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = attn_rollout(c, t->tensor + 1, t->count - 1, residual, &t->tensor[0]);
-        Py_END_ALLOW_THREADS
-        good = succeed(status);
+        Py_BEGIN_ALLOW_THREADS status =
+            attn_rollout(c, t->tensor + 1, t->count - 1, residual, &t->tensor[0]);
+        Py_END_ALLOW_THREADS good = succeed(status);
     }
     return leave(t, good);
 }
@@ -278,10 +270,9 @@ static PyObject *flow(PyObject *self, PyObject *arguments) {
     bool good = add_layers(t, result, "flow", "03", layers);
     if (good) {
         attn_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = attn_flow(c, t->tensor + 1, t->count - 1, residual, token, &t->tensor[0]);
-        Py_END_ALLOW_THREADS
-        good = succeed(status);
+        Py_BEGIN_ALLOW_THREADS status =
+            attn_flow(c, t->tensor + 1, t->count - 1, residual, token, &t->tensor[0]);
+        Py_END_ALLOW_THREADS good = succeed(status);
     }
     return leave(t, good);
 }

@@ -23,7 +23,8 @@ static bool too_many(const char *name, int rank) {
 /* The types of a buffer's format, native byte order alone. Integers are told apart by their size. */
 static attn_dtype format_dtype(const char *format, Py_ssize_t size) {
     if (!format) return ATTN_U8;
-    if (*format == '@' || *format == '=' || *format == '<') format++; /* all targets are little-endian */
+    if (*format == '@' || *format == '=' || *format == '<')
+        format++; /* all targets are little-endian */
     if (strlen(format) != 1) return ATTN_DTYPE_NONE;
     switch (*format) {
     case 'f': return ATTN_F32;
@@ -86,7 +87,7 @@ static const dlpack_exchange *exchange_of(PyTypeObject *type) {
         found = (const dlpack_exchange *)found->previous;
     if (found && (found->version.major != DLPACK_MAJOR || !found->view)) found = NULL;
 
-    Py_INCREF(type); /* it must not be freed and its address used again */
+    Py_INCREF((PyObject *)type); /* it must not be freed and its address used again */
     known = type;
     table = found;
     return found;
@@ -154,9 +155,10 @@ static bool place(const array *a, int from, attn_tensor *t, int to, const char *
     /* The stride of a dimension of one element is never used, and may be anything. */
     if (a->shape[from] <= 1) return true;
     if (a->stride[from] % a->size != 0) {
-        PyErr_Format(PyExc_ValueError,
-                     "%s has a stride of %lld bytes: expected a multiple of its elements' %zd bytes",
-                     name, (long long)a->stride[from], a->size);
+        PyErr_Format(
+            PyExc_ValueError,
+            "%s has a stride of %lld bytes: expected a multiple of its elements' %zd bytes", name,
+            (long long)a->stride[from], a->size);
         return false;
     }
     t->stride[to] = a->stride[from] / a->size;
@@ -187,8 +189,8 @@ bool integers_read(PyObject *object, const char *name, Py_ssize_t size, const vo
     if (!array_read(object, name, false, &a, buffer)) return false;
     if (a.rank != 1 || a.size != size || (a.dtype != ATTN_I32 && a.dtype != ATTN_I64) ||
         (a.shape[0] > 1 && a.stride[0] != size)) {
-        PyErr_Format(PyExc_TypeError, "%s: expected a dense array of one dimension, of int%zd", name,
-                     size * 8);
+        PyErr_Format(PyExc_TypeError, "%s: expected a dense array of one dimension, of int%zd",
+                     name, size * 8);
         return false;
     }
     *data = a.data;

@@ -40,7 +40,8 @@ static int look(struct dl_phdr_info *info, size_t size, void *found) {
         if (strstr(info->dlpi_name, names[i])) {
             /* Only noted: the loader's lock is held here. PyTorch's own one wins. */
             char *const path = found;
-            if (!*path || strstr(info->dlpi_name, "/torch")) snprintf(path, 4096, "%s", info->dlpi_name);
+            if (!*path || strstr(info->dlpi_name, "/torch"))
+                snprintf(path, 4096, "%s", info->dlpi_name);
             return 0;
         }
     return 0;
@@ -62,7 +63,9 @@ static void forked(void) {
     known = false;
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, forked); }
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forked);
+}
 
 static parallel_region *current(void) {
     pthread_once(&once, watch_forks);
@@ -79,7 +82,9 @@ void threads_forget(void) {
     pthread_mutex_unlock(&mutex);
 }
 
-const char *threads_runtime(void) { return runtime; }
+const char *threads_runtime(void) {
+    return runtime;
+}
 
 int threads_default(void) {
     const char *const wish = getenv("OMP_NUM_THREADS"); /* a list for nested levels: the first */
@@ -128,8 +133,6 @@ void threads_run(void *user, int64_t count, void (*task)(void *argument, int64_t
     (void)user;
     loop l = {.task = task, .argument = argument, .count = count};
     parallel_region *const r = current();
-    if (r)
-        r(body, &l, (unsigned)count, 0);
-    else
-        run_plain(&l);
+    if (r) r(body, &l, (unsigned)count, 0);
+    else run_plain(&l);
 }
