@@ -43,8 +43,9 @@ class Sizes:
         self.sequences = self.chosen
         self.mean = self.mean_sequences = self.lead[:-1]
         if "query_starts" in fields and "key_starts" in fields:
-            self.keys = _longest(fields["key_starts"])
-            self.longest = _longest(fields["query_starts"])
+            # No longer than the tensors: starts that are wrong are the library's to refuse.
+            self.keys = min(_longest(fields["key_starts"]), self.keys)
+            self.longest = min(_longest(fields["query_starts"]), self.rows)
             count = fields["sequences"]
             self.mean_sequences = (count,)
             self.sequences = (count, self.chosen[-1] if self.chosen else 1)

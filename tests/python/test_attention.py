@@ -428,6 +428,7 @@ BAD = [
     ({"lengths": [1.5, 2]}, TypeError, "lengths has elements of the type float64"),
     ({"key_lengths": [1, 100]}, ValueError, "key_lengths"),
     ({"query_documents": [0], "key_documents": [0]}, ValueError, "query_documents has 1 elements"),
+    ({"query_starts": [0, 1, 10**15], "key_starts": [0, 1, 9], "views": "weights"}, ValueError, "query"),
     ({"window": -1}, ValueError, "window is -1: expected no side below 0"),
     ({"window": (1, 2, 3)}, ValueError, r"window is \(1, 2, 3\): expected a number of keys"),
     ({"relative": 3}, TypeError, "relative is a int: expected an attn.Relative"),
