@@ -220,6 +220,14 @@ def test_numbers_of_a_mask_may_be_integers():
     assert not np.array_equal(integers, evaluate(inputs())[0])
 
 
+@pytest.mark.parametrize("attend,dtype", [(0.0, np.float32), (True, bool)])
+def test_keys_beyond_a_shorter_mask_are_hidden(attend, dtype):
+    arrays = inputs(mask=np.full((5, 4), attend, dtype))
+    output = evaluate(arrays)[0]
+    shorter = {name: arrays[name][:, :, :4] for name in ("K", "V")}
+    np.testing.assert_array_equal(output, evaluate(inputs(**shorter))[0])
+
+
 def test_softmax_in_float64_is_computed_in_float64():
     arrays = inputs()
     doubles = evaluate({name: x.astype(np.float64) for name, x in arrays.items()})[0]
