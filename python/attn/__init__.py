@@ -11,6 +11,7 @@ from attn._core import isa_reason
 from attn._core import version as __version__
 from attn._explain import alignment_path, flow, rollout
 from attn._options import Local, Location, Options, Pairs, Relative
+from attn._show import show
 from attn._views import Views
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "isa_reason",
     "reference_attention",
     "rollout",
+    "show",
 ]
