@@ -48,8 +48,8 @@ class Picture:
         return page.make_page(self._stack, self._first)
 
     def save(self, path: str | os.PathLike, **options: Any) -> None:
-        """Writes a file of the kind that its name's end says: .png, .svg, .pdf (of what axes() draws)
-        or .html (the page).
+        """Writes a file of the kind that its name's end says: .png, .svg or .pdf, of what axes()
+        draws, or .html, the page.
 
         Args:
             options: of matplotlib's Figure.savefig, as dpi.
@@ -81,7 +81,9 @@ class Picture:
 
 def _text(stack: Stack, bars: str | None) -> str:
     """The first head's strongest keys of each query, or its numbers."""
-    head = f"{stack.title}: {len(stack.layers)} x {len(stack.heads)} heads, {stack.queries} queries, "
+    head = (
+        f"{stack.title}: {len(stack.layers)} x {len(stack.heads)} heads, {stack.queries} queries, "
+    )
     lines = [head + f"{stack.keys} keys; {stack.layers[0]}, head {stack.heads[0]}:"]
     found = stack.top(0, 0, _COLUMNS)
     if found is not None:

@@ -56,7 +56,7 @@ def _at(position: float) -> str:
 
 @functools.cache
 def scale(dark: bool) -> tuple[str, ...]:
-    """256 colours of six hexadecimal digits. The first is near the paper's: pale, or dark on dark."""
+    """256 colours of six hexadecimal digits, from the one that is nearest to the paper's."""
     colors = [_at(i / (COUNT - 1)) for i in range(COUNT)]
     return tuple(reversed(colors) if dark else colors)
 

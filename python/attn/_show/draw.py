@@ -27,8 +27,8 @@ class Brush:
 
         self.ax, self.dark = ax, dark
         self.paper, _, self.ink, self.faint, self.line = colors.INKS[dark]
-        self.scale = ListedColormap(["#" + color for color in colors.scale(dark)], "attn")
-        self.scale.set_bad(colors.NOT_A_NUMBER)
+        scale = ListedColormap(["#" + color for color in colors.scale(dark)], "attn")
+        self.scale = scale.with_extremes(bad=colors.NOT_A_NUMBER)
         self.hues = colors.HUES[dark]
 
     def plain(self, ax: Axes) -> None:
@@ -83,7 +83,16 @@ def _range(cells: np.ndarray) -> tuple[float, float]:
 
 def _paint(brush: Brush, ax: Axes, cells: np.ndarray, **placed):
     low, high = _range(cells)
-    return ax.imshow(cells, cmap=brush.scale, vmin=low, vmax=high, interpolation="nearest", **placed)
+    return ax.imshow(
+        cells, cmap=brush.scale, vmin=low, vmax=high, interpolation="nearest", **placed
+    )
+
+
+def _scale_bar(brush: Brush, image):
+    bar = brush.ax.figure.colorbar(image, ax=brush.ax, fraction=0.04, pad=0.02)
+    brush.plain(bar.ax)
+    bar.outline.set_edgecolor(brush.line)
+    return bar
 
 
 def _cells(stack: Stack, layer: int, head: int) -> np.ndarray:
@@ -122,9 +131,7 @@ def _matrix(brush: Brush, stack: Stack, layer: int, head: int, alone: bool) -> N
     ax.set_xlabel("keys", color=brush.faint, fontsize="small")
     ax.set_ylabel("queries", color=brush.faint, fontsize="small")
     if alone and np.any(cells):
-        bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02)
-        brush.plain(bar.ax)
-        bar.outline.set_edgecolor(brush.line)
+        _scale_bar(brush, image)
     brush.title(_head_title(stack, layer, head))
 
 
@@ -154,7 +161,9 @@ def _lines(brush: Brush, stack: Stack, layer: int, head: int, alone: bool) -> No
     query, rank = query[order], rank[order]
     left, right = (query + 0.5) / stack.queries, (keys[query, rank] + 0.5) / stack.keys
     curve = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-    paths = [Path([(0, a), (0.4, a), (0.6, b), (1, b)], curve) for a, b in zip(left, right)]
+    paths = [
+        Path([(0, a), (0.4, a), (0.6, b), (1, b)], curve) for a, b in zip(left, right, strict=True)
+    ]
     lines = PathCollection(paths, facecolors="none", edgecolors=brush.hues[0], linewidths=1.5,
                            alpha=weights[query, rank] / most if len(query) else None)  # fmt: skip
     ax.add_collection(lines)
@@ -194,7 +203,8 @@ def _bars(brush: Brush, stack: Stack, layer: int, head: int, alone: bool, view: 
     ax.set_xlim(-0.6, len(numbers) - 0.4)
     _across(ax, stack.key_tokens if of_keys else stack.query_tokens, len(numbers))
     ax.set_xlabel("keys" if of_keys else "queries", color=brush.faint, fontsize="small")
-    ax.set_ylabel(label_of(view), color=brush.ink, fontsize="small", parse_math=False)
+    if stack.title.lower() != label_of(view):
+        ax.set_ylabel(label_of(view), color=brush.ink, fontsize="small")
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.grid(axis="y", color=brush.line, linewidth=0.5)
@@ -205,19 +215,19 @@ def _bars(brush: Brush, stack: Stack, layer: int, head: int, alone: bool, view: 
 def _bars_of_heads(brush: Brush, stack: Stack, view: str) -> None:
     """A row for each head."""
     ax, of_keys = brush.ax, form_of(view) == KEYS
-    heads = [(layer, head) for layer in range(len(stack.layers)) for head in range(len(stack.heads))]
+    heads = [
+        (layer, head) for layer in range(len(stack.layers)) for head in range(len(stack.heads))
+    ]
     cells = np.array([stack.numbers(view, *head) for head in heads])
-    image = _paint(brush, ax, cells, aspect="auto")
+    bar = _scale_bar(brush, _paint(brush, ax, cells, aspect="auto"))
     ax.xaxis.tick_top()
     _across(ax, stack.key_tokens if of_keys else stack.query_tokens, cells.shape[1])
     several = len(stack.layers) > 1
     names = [(f"{stack.layers[layer]}, " if several else "") + f"head {stack.heads[head]}"
              for layer, head in heads]  # fmt: skip
     _name(ax.yaxis, names, len(names))
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02)
-    bar.set_label(label_of(view), color=brush.faint, fontsize="small")
-    brush.plain(bar.ax)
-    bar.outline.set_edgecolor(brush.line)
+    if stack.title.lower() != label_of(view):
+        bar.set_label(label_of(view), color=brush.faint, fontsize="small")
     brush.title(stack.title)
 
 
@@ -295,8 +305,8 @@ def _figure_size(stack: Stack, kind: str) -> tuple[float, float]:
 
 
 def draw(stack: Stack, kind: str, view: str | None, ax: Axes | None, dark: bool | None) -> Axes:
-    """Draws into axes, or into those of a new figure, and returns them. view: which bars. dark: None
-    looks at the axes' colour. Of several heads, "matrix", "lines" and bars beside others' axes show
+    """Draws into axes, or into those of a new figure, and returns them. view: which bars. dark:
+    None looks at the axes' colour. Of several heads, "matrix", "lines" and bars in given axes show
     the first."""
     alone = ax is None
     if alone:

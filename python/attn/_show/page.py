@@ -1,5 +1,5 @@
-"""A stack as one self-contained page: io/page.html with its style and script, which `attn show` writes
-too, and the data that the script reads (io/html.h has the same parts)."""
+"""A stack as one self-contained page: io/page.html with its style and script, which the command
+`attn show` writes too, and the data that the script reads (io/html.h has the same parts)."""
 
 from __future__ import annotations
 
@@ -70,11 +70,12 @@ def _reduced(matrix: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass
 class Plan:
-    """matrix: "weights" as they are, "blocks", "top" or "" for none; top: strongest keys of a query."""
+    """matrix: "weights" as they are, "blocks", "top" or "" for none. top: so many strongest keys of
+    a query."""
 
     matrix: str
     top: int
-    each: tuple[int, int] = (1, 1)  # queries and keys of a block
+    each: tuple[int, int] = (0, 0)  # queries and keys of a block
     cells: tuple[int, int] = (0, 0)  # blocks
     note: str = ""
 
@@ -124,8 +125,8 @@ def _fit(plan: Plan, stack: Stack) -> None:
         plan.top -= 1
     if size() > BYTES_MOST:
         raise ValueError(
-            f"data: the views of {stack.heads_in_all} heads would take {size() / 2**20:.0f} MiB of a "
-            f"page: expected at most {BYTES_MOST >> 20} (choose by layer= or head=)"
+            f"data: the views of {stack.heads_in_all} heads would take {size() / 2**20:.0f} MiB of "
+            f"a page: expected at most {BYTES_MOST >> 20} (choose by layer= or head=)"
         )
 
 
@@ -184,12 +185,14 @@ def make_page(stack: Stack, kind: str) -> str:
         for head in range(len(stack.heads)):
             for name, content in _head_parts(stack, plan, layer, head):
                 text = base64.b64encode(content).decode("ascii")
-                parts.append(f"<script type='text/plain' id='{name}.{layer}.{head}'>{text}</script>")
+                parts.append(
+                    f"<script type='text/plain' id='{name}.{layer}.{head}'>{text}</script>"
+                )
     return before + "\n".join(parts) + after
 
 
-# A notebook gives an output the width of its cell: the frame's height follows its page's. Where scripts
-# are not trusted, it keeps the first height, and scrolls.
+# A notebook gives an output the width of its cell: the frame's height follows its page's. Where
+# scripts are not trusted, it keeps the first height, and scrolls.
 _FRAME = """<iframe title="{title}" srcdoc="{page}" style="width: 100%; height: {height}px; \
 max-height: 60rem; border: 0; border-radius: 6px" onload="const page = this.contentDocument.body; \
 new ResizeObserver(() => this.style.height = page.offsetHeight + 'px').observe(page)"></iframe>"""

@@ -136,7 +136,7 @@ class Stack:
         return None
 
     def block_sizes(self) -> tuple[int, int]:
-        """Queries and keys of a block of block_sums: as many as usual, if that fits, or as few as do."""
+        """Queries and keys of a block of block_sums: the usual, if that fits, or as few as do."""
         rows, columns = self.views["block_sums"].shape[2:]
         each = [BLOCK if -(-n // BLOCK) == count else -(-n // count)
                 for n, count in ((self.queries, rows), (self.keys, columns))]  # fmt: skip
@@ -147,7 +147,9 @@ class Stack:
         sums = self.views["block_sums"][layer, head]
         high, wide = (
             np.minimum(each, n - each * np.arange(count))
-            for each, n, count in zip(self.block_sizes(), (self.queries, self.keys), sums.shape)
+            for each, n, count in zip(
+                self.block_sizes(), (self.queries, self.keys), sums.shape, strict=True
+            )
         )
         return sums / (high[:, None] * wide)
 
@@ -167,7 +169,7 @@ def told_from(weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def strongest(weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, weights) of the greatest weights above 0 of each query, the lower key first of equals."""
+    """(keys, weights) of each query's greatest weights above 0, of equals the lower key first."""
     ranked = np.where(np.isfinite(weights), weights, 0)
     keys = np.argsort(-ranked, axis=1, kind="stable")[:, :count]
     found = np.take_along_axis(ranked, keys, 1)
@@ -268,8 +270,8 @@ def _heads_of(name: str, value: Any, batch: int | None) -> np.ndarray:
     lead = array.ndim - own
     if lead < 0 or lead > heads + 1:
         raise ValueError(
-            f"{name} has the shape {array.shape}: expected {own} to {own + heads + 1} dimensions in "
-            "each layer"
+            f"{name} has the shape {array.shape}: expected {own} to {own + heads + 1} dimensions "
+            "in each layer"
         )
     if lead == heads + 1:
         if batch is None and len(array) != 1:
@@ -308,7 +310,7 @@ def _stacked(layers: list[Layer], batch: int | None) -> dict[str, np.ndarray]:
     views = {}
     for view in names:
         parts = [_heads_of(view, arrays[view], batch) for _, arrays in layers]
-        for (name, _), part in zip(layers, parts):
+        for (name, _), part in zip(layers, parts, strict=True):
             if part.shape != parts[0].shape:
                 raise ValueError(
                     f"{view} has the shape {part.shape} in {name}, but {parts[0].shape} in "
@@ -430,12 +432,11 @@ def make_stack(data: Any, *, view: str | None, layer: Any, head: Any, batch: int
                   _size(views, "queries", _QUERIES_AT), _size(views, "keys", _KEYS_AT))  # fmt: skip
     _put_tokens(stack, tokens, source_tokens, target_tokens)
     _check_keys(stack)
-    stack.title = title if title is not None else _title(stack, kind)
+    stack.title = title if title is not None else _title(view or matrix or next(iter(views)), kind)
     return stack
 
 
-def _title(stack: Stack, kind: str | None) -> str:
-    what = stack.matrix if stack.matrix is not None else next(iter(stack.views))
+def _title(what: str, kind: str | None) -> str:
     words = "attention weights" if what == "weights" else label_of(what)
     if kind:
         words = f"{kind} {words}" if kind != "cross" else f"cross-{words}"
