@@ -4,14 +4,17 @@ The package is not imported (its own dependencies need not be installed), only l
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-# Before torch and transformers are imported: they must look at files only, and draw no bars meanwhile.
+# Before torch and transformers are imported: they must look at files only, and draw no bars
+# meanwhile.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TQDM_DISABLE", "1")
+warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook: no bars either
 
 REQUIREMENTS = "examples/models/requirements.txt"
 

@@ -1,9 +1,10 @@
-"""A model whose attention weights are the product: RXNMapper, an ALBERT of 12 layers with 8 heads of 32.
+"""A model whose attention weights are the product: RXNMapper, an ALBERT of 12 layers with 8 heads
+of 32.
 
 It learned to fill in masked tokens of chemical reactions; head 5 of layer 10 (both counted from 0)
 turned out to look from each atom to where it came from (Schwaller et al. 2021, Science Advances 7,
-eabe4166; MIT). The package wants transformers below 5, for its tokenizer alone: here the tokenizer is
-made of its vocabulary, and its model loaded by any transformers that has an AlbertModel."""
+eabe4166; MIT). The package wants transformers below 5, for its tokenizer alone: here the tokenizer
+is made of its vocabulary, and its model loaded by any transformers that has an AlbertModel."""
 
 import re
 import warnings
@@ -54,7 +55,8 @@ def load(implementation, dtype=torch.float32):
 
 
 def tokens(tokenizer, reactions):
-    """Inputs of the model, [reactions, longest], with the mask of the padding. ValueError: too long."""
+    """Inputs of the model, [reactions, longest], with the mask of the padding. ValueError: too
+    long."""
     inputs = tokenizer(reactions, padding=True, return_tensors="pt", return_token_type_ids=False)
     if inputs.input_ids.shape[1] > MAX_TOKENS:
         raise ValueError(f"a reaction has {inputs.input_ids.shape[1]} tokens, at most {MAX_TOKENS}")
@@ -70,8 +72,8 @@ def all_weights(model, inputs, layer, head):
 def mapper(implementation, weights=all_weights):
     """rxnmapper's own RXNMapper on this model, from reaction to numbered atoms.
 
-    weights(model, inputs, layer, head) -> [reactions, tokens, tokens]: how the one head's weights are
-    had. Needs rdkit and rxn-chem-utils beside the package."""
+    weights(model, inputs, layer, head) -> [reactions, tokens, tokens]: how the one head's weights
+    are had. Needs rdkit and rxn-chem-utils beside the package."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it finds its model by a function that is deprecated
         from rxnmapper import RXNMapper

@@ -1,8 +1,9 @@
-"""A small language model: SmolLM2-135M-Instruct, a Llama of 30 layers, 9 query and 3 key heads of 64.
+"""A small language model: SmolLM2-135M-Instruct, a Llama of 30 layers, 9 query and 3 key heads of
+64.
 
-Allal et al. 2025 (SmolLM2); Apache-2.0. Its package is a plugin for llama.cpp: the file is a GGUF of
-4-bit blocks (Q4_1). transformers turns them into floats; the `gguf` package does the reading, and
-`accelerate` is what transformers asks for beside it."""
+Allal et al. 2025 (SmolLM2); Apache-2.0. Its package is a plugin for llama.cpp: the file is a GGUF
+of 4-bit blocks (Q4_1). transformers turns them into floats; the `gguf` package does the reading,
+and `accelerate` is what transformers asks for beside it."""
 
 import packaged
 import torch

@@ -104,10 +104,7 @@ def peak(options):
     mapper = make(options.memory_of, options)
     reactions = dict(batches(mapper, options.quick))[options.batch]
     mapper.get_attention_guided_atom_maps(typical(1))
-    memory.forget_peak()
-    before = memory.resident("VmRSS")
-    mapper.get_attention_guided_atom_maps(reactions)
-    print(memory.resident("VmHWM") - before)
+    print(memory.beyond(lambda: mapper.get_attention_guided_atom_maps(reactions)))
 
 
 def peak_of(name, batch):

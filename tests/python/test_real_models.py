@@ -1,10 +1,10 @@
-"""Real models with attn_implementation="attn" beside "eager", "sdpa" and float64: MiniLM, SmolLM2, RXNMapper.
+"""Real models with attn_implementation="attn" beside "eager", "sdpa" and float64: MiniLM, SmolLM2,
+RXNMapper.
 
-Their weights come out of installed packages (examples/models); a test whose package is missing is skipped.
-SmolLM2 takes a minute to load: ATTN_TEST_FULL=1 runs its tests."""
+Their weights come out of installed packages (examples/models); a test whose package is missing is
+skipped. SmolLM2 takes a minute to load: its tests are slow."""
 
 import json
-import os
 from importlib.util import find_spec
 
 import bounds
@@ -19,14 +19,13 @@ import real_models  # before torch and transformers, which it tells to look at f
 import reaction_mapper
 import smollm2
 import torch
-from real_models import ROOT, allowed, assert_as_exact
+from exact import UNIT, allowed
+from real_models import ROOT, assert_as_exact
 from transformers import AttentionInterface, AttentionMaskInterface
 
 import attn.transformers
 
-slow = pytest.mark.skipif(
-    os.environ.get("ATTN_TEST_FULL") != "1", reason="slow: runs with ATTN_TEST_FULL=1"
-)
+slow = pytest.mark.slow
 SAMPLES = json.loads((ROOT / "examples" / "reactions" / "reactions.json").read_text())
 
 
@@ -56,7 +55,8 @@ def test_hidden_states(real, eager, implementation):
 
 
 def test_attentions(real, eager):
-    """Of every layer and head; what may not be seen has weight 0, and rows of real tokens sum to 1."""
+    """Of every layer and head; what may not be seen has weight 0, and rows of real tokens sum to
+    1."""
     result, at = real.run("attn"), real.real()
     layers = list(zip(result.attentions, eager.attentions, real.exact.attentions, strict=True))
     assert len(layers) == real.model.config.num_hidden_layers
@@ -68,9 +68,7 @@ def test_attentions(real, eager):
         # weights was divided by its own sum, whose error is n u too, and each by a rounding or two.
         n = rows[0].shape[-1]
         off = (rows[0].double().sum(-1) - 1).abs().max().item()
-        assert off <= (2 * n + 2) * real_models.UNIT, (
-            f"attentions {layer}: sums are {off:.3g} off 1"
-        )
+        assert off <= (2 * n + 2) * UNIT, f"attentions {layer}: sums are {off:.3g} off 1"
 
 
 @slow
@@ -80,7 +78,8 @@ def test_logits(language_model):
 
 
 class Recorder:
-    """An implementation of attention that is "attn", and keeps what it was given and what it made."""
+    """An implementation of attention that is "attn", and keeps what it was given and what it
+    made."""
 
     NAME = "attn, recorded"
 
@@ -98,8 +97,8 @@ class Recorder:
 
 
 def test_each_layer_alone(real):
-    """What attn made of each layer's own queries, keys and values, element by element, within the bound
-    that bounds.py derives for these very numbers."""
+    """What attn made of each layer's own queries, keys and values, element by element, within the
+    bound that bounds.py derives for these very numbers."""
     recorder = Recorder()
     real.run(recorder.NAME)
     assert len(recorder.calls) == real.model.config.num_hidden_layers
@@ -144,8 +143,9 @@ PROMPTS = ["The three most important inventions in history are", "Water boils at
 
 @slow
 def test_generation(language_model):
-    """Token for token with the cache. Where the exact model's two best tokens are further apart than
-    both computations may be off, they must choose the same: that it is so everywhere is part of the test."""
+    """Token for token with the cache. Where the exact model's two best tokens are further apart
+    than both computations may be off, they must choose the same: that it is so everywhere is part
+    of the test."""
     model, ids = (
         language_model.model,
         language_model.tokenizer(PROMPTS[0], return_tensors="pt").input_ids,
@@ -171,7 +171,8 @@ def test_generation(language_model):
 
 @slow
 def test_generation_of_a_padded_batch(language_model):
-    """Prompts of unequal lengths side by side, the shorter padded on the left, as generation wants it."""
+    """Prompts of unequal lengths side by side, the shorter padded on the left, as generation wants
+    it."""
     tokenizer, model = language_model.tokenizer, language_model.model
     inputs = tokenizer(PROMPTS, padding=True, padding_side="left", return_tensors="pt")
     assert not inputs.attention_mask.all()
