@@ -387,6 +387,22 @@ def test_matrix(matplotlib):
     assert (low, high) == (0, weights.max())
 
 
+def test_infinities_count_as_the_nearer_end(matplotlib):
+    scores = np.array([[-np.inf, -1], [np.nan, 2], [0, np.inf]], np.float32)
+    ax = axes_of(scores, view="scores")
+    shown = ax.images[0].get_array()
+    np.testing.assert_array_equal(shown.filled(7), [[-1, -1], [7, 2], [0, 2]])
+
+
+def test_words_stand_upright_where_they_have_no_room(matplotlib):
+    for words, angle in ((["a", "b", "c"], 0), (["a", "b", "a-longer-word"], 90)):
+        labels = axes_of(soft(3, 3), tokens=words).get_xticklabels()
+        assert [label.get_rotation() for label in labels] == [angle] * 3
+    numbers = axes_of(soft(3, 200), source_tokens=["word"] * 200).get_xticklabels()
+    assert all(label.get_text() in ("", "word") or int(label.get_text()) % 10 == 0
+               for label in numbers)  # fmt: skip
+
+
 def test_path_lies_over_the_matrix(matplotlib):
     views = views_of(names=["path", "head_mean"])
     ax = axes_of(views)
@@ -433,6 +449,15 @@ def test_lines_are_the_strongest_of_each_query(matplotlib):
             for path in lines.get_paths()]  # fmt: skip
     np.testing.assert_allclose(ends, [(0, 0), (0, 2), (1, 1)], atol=1e-12)
     np.testing.assert_allclose(lines.get_alpha(), [0.2, 0.8, 1])
+
+
+def test_lines_of_a_long_text_are_bundled(matplotlib):
+    """Query i looks at key i alone: a line for each of 72 places, of the weights of its queries."""
+    lines = axes_of(np.eye(216), kind="lines").collections[0]
+    ends = np.array([path.vertices[[0, -1], 1] for path in lines.get_paths()])
+    np.testing.assert_allclose(np.sort(ends[:, 0]), (np.arange(72) + 0.5) / 72)
+    np.testing.assert_array_equal(ends[:, 0], ends[:, 1])
+    np.testing.assert_array_equal(lines.get_alpha(), np.ones(72))
 
 
 def test_given_axes_are_drawn_into(matplotlib):

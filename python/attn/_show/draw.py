@@ -17,6 +17,8 @@ LINES = 5  # strongest keys of a query that have lines: more would only be a haz
 FAINTEST = 1 / 50  # of the strongest: what is less could not be seen
 LABELS_MOST = 72  # tokens that are all named; of more, a few places
 LABEL_LENGTH = 24
+CHARACTER = 5.5  # points that one of a small label takes, about
+BUNDLES = 72  # places of a side where lines of a long text begin and end
 
 
 class Brush:
@@ -67,8 +69,13 @@ def _name(axis, words: Sequence[str], count: int, **style) -> None:
 
 
 def _across(ax: Axes, words: Sequence[str], count: int) -> None:
-    """Words below or above the picture stand upright where they are many."""
-    upright = sum(len(_short(word)) + 2 for word in words) > 60
+    """Words below or above the picture stand upright where one of them has not the room to lie."""
+    sizes = [ax.bbox.width / count]
+    if ax.get_aspect() == 1:  # cells are squares
+        sizes.append(ax.bbox.height / (ax.get_ylim()[0] - ax.get_ylim()[1]))
+    room = 0.8 * min(sizes) / ax.figure.dpi * 72  # in points; labels will make the axes smaller
+    longest = max((len(_short(word)) for word in words), default=0)
+    upright = (longest + 1) * CHARACTER > room
     _name(ax.xaxis, words, count, rotation=90 if upright else 0)
 
 
@@ -83,13 +90,14 @@ def _range(cells: np.ndarray) -> tuple[float, float]:
 
 def _paint(brush: Brush, ax: Axes, cells: np.ndarray, **placed):
     low, high = _range(cells)
+    shown = np.clip(cells, low, high)  # infinities count as the nearer end
     return ax.imshow(
-        cells, cmap=brush.scale, vmin=low, vmax=high, interpolation="nearest", **placed
+        shown, cmap=brush.scale, vmin=low, vmax=high, interpolation="nearest", **placed
     )
 
 
 def _scale_bar(brush: Brush, image):
-    bar = brush.ax.figure.colorbar(image, ax=brush.ax, fraction=0.04, pad=0.02)
+    bar = brush.ax.figure.colorbar(image, cax=brush.ax.inset_axes((1.02, 0, 0.025, 1)))
     brush.plain(bar.ax)
     bar.outline.set_edgecolor(brush.line)
     return bar
@@ -147,25 +155,41 @@ def _path(brush: Brush, path: np.ndarray) -> None:
     brush.ax.plot(x, y, color=brush.hues[colors.PATH_HUE], linewidth=2, solid_joinstyle="round")
 
 
+def _links(stack: Stack, layer: int, head: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(where a line begins, where it ends, from 0 to 1; its share of the strongest), rising.
+
+    Thousands of lines would cover each other: of a long text those from like places to like places
+    become one, by their sum.
+    """
+    keys, weights = stack.top(layer, head, LINES)
+    weights = np.where(keys >= 0, 1.0 if weights is None else weights, 0)
+    query, rank = np.nonzero(weights)
+    left, right = (query + 0.5) / stack.queries, (keys[query, rank] + 0.5) / stack.keys
+    weights = weights[query, rank]
+    if min(stack.queries, stack.keys) > 2 * BUNDLES:
+        places = (left * BUNDLES).astype(int) * BUNDLES + (right * BUNDLES).astype(int)
+        sums = np.bincount(places, weights, BUNDLES**2)
+        (bundle,) = np.nonzero(sums)
+        left, right = ((place + 0.5) / BUNDLES for place in divmod(bundle, BUNDLES))
+        weights = sums[bundle]
+    shares = weights / weights.max(initial=1e-30)
+    order = np.argsort(shares)[np.sum(shares <= FAINTEST) :]
+    return left[order], right[order], shares[order]
+
+
 def _lines(brush: Brush, stack: Stack, layer: int, head: int, alone: bool) -> None:
     """From each query, on the left, to its strongest keys."""
     from matplotlib.collections import PathCollection
     from matplotlib.path import Path
 
     ax = brush.ax
-    keys, weights = stack.top(layer, head, LINES)
-    weights = np.where(keys >= 0, 1.0 if weights is None else weights, 0)
-    most = weights.max(initial=0)
-    query, rank = np.nonzero(weights > most * FAINTEST)
-    order = np.argsort(weights[query, rank])  # strong ones lie on top
-    query, rank = query[order], rank[order]
-    left, right = (query + 0.5) / stack.queries, (keys[query, rank] + 0.5) / stack.keys
+    left, right, shares = _links(stack, layer, head)
     curve = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
     paths = [
         Path([(0, a), (0.4, a), (0.6, b), (1, b)], curve) for a, b in zip(left, right, strict=True)
     ]
     lines = PathCollection(paths, facecolors="none", edgecolors=brush.hues[0], linewidths=1.5,
-                           alpha=weights[query, rank] / most if len(query) else None)  # fmt: skip
+                           alpha=shares if len(shares) else None)  # fmt: skip
     ax.add_collection(lines)
     ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[])
     other = ax.twinx()
@@ -181,9 +205,13 @@ def _lines(brush: Brush, stack: Stack, layer: int, head: int, alone: bool) -> No
 
 def _name_places(axis, words: Sequence[str], count: int) -> None:
     """As _name, of tokens that share the stretch from 0 to 1."""
-    every = 1 if count <= LABELS_MOST else -(-count // 10)
-    shown = range(0, count, every)
-    names = [_short(words[i]) if words and every == 1 else str(i) for i in shown]
+    from matplotlib.ticker import MaxNLocator
+
+    shown, names = range(count), [_short(word) for word in words]
+    if not words or count > LABELS_MOST:
+        places = MaxNLocator(nbins=10, integer=True).tick_values(0, count - 1)
+        shown = [int(place) for place in places if 0 <= place < count]
+        names = [str(i) for i in shown]
     axis.set_ticks([(i + 0.5) / count for i in shown], names, parse_math=False)
 
 
@@ -258,8 +286,8 @@ def _table(brush: Brush, stack: Stack, layer: int, head: int, alone: bool) -> No
         spine.set_visible(False)
     each = 1 / len(STATISTICS)
     for which, name in enumerate(STATISTICS):
-        high = each * rows / (rows + 1.8)
-        inset = ax.inset_axes((0, 1 - each * (which + 1) + 0.02, 1, high))
+        row = each / (rows + 1.8)  # the rest is for names
+        inset = ax.inset_axes((0, 1 - each * (which + 1) + 0.1 * row, 1, rows * row))
         cells = statistics[:, :, which]
         _paint(brush, inset, cells, aspect="auto")
         low, top = _range(cells)
@@ -294,14 +322,17 @@ def _figure_size(stack: Stack, kind: str) -> tuple[float, float]:
     if kind == "grid":
         return 1.2 + 0.95 * len(stack.heads), 0.9 + 0.95 * len(stack.layers)
     if kind == "table":
-        return 1.6 + 0.55 * len(stack.heads), 0.6 + 4 * (0.55 + 0.3 * len(stack.layers))
+        return max(4.8, 1.6 + 0.55 * len(stack.heads)), 0.6 + 4 * (0.55 + 0.3 * len(stack.layers))
     if kind == "bars":
         rows = 0.28 * stack.heads_in_all if stack.heads_in_all > 1 else 2.6
         return min(max(4.8, 0.28 * stack.keys + 1.6), 12), min(rows + 1.4, 14)
     if kind == "lines":
         return 4.8, min(max(2.4, 0.24 * max(stack.queries, stack.keys) + 0.6), 14)
-    wide, high = (min(max(2.6, 0.28 * n), 9) for n in (stack.keys, stack.queries))
-    return wide + 2.2, high + 1.6
+    if not _is_squarish(stack):
+        wide, high = (min(max(1, 0.28 * n), 9) for n in (stack.keys, stack.queries))
+        return max(wide, 2.6) + 2.2, high + 1.6
+    cell = min(max(0.28, 2.6 / max(stack.keys, stack.queries)), 9 / max(stack.keys, stack.queries))
+    return cell * stack.keys + 2.2, cell * stack.queries + 1.6
 
 
 def draw(stack: Stack, kind: str, view: str | None, ax: Axes | None, dark: bool | None) -> Axes:
