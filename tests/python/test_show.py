@@ -294,6 +294,13 @@ def test_outputs_of_an_encoder_decoder(kind, tmp_path):
         attn.show(data)
 
 
+def test_kinds_of_which_there_are_none_are_no_choice(tmp_path):
+    """BERT's encoder returns an empty tuple for the cross attention that it does not have."""
+    layers = layers_of(1, HEADS, 6, 6)
+    page = page_of(attn.show(outputs(attentions=layers, cross_attentions=())), tmp_path)
+    np.testing.assert_array_equal(page.weights(), np.concatenate(layers))
+
+
 def test_words_of_both_sides_mean_cross_attention(tmp_path):
     picture = attn.show(encoder_decoder(), source_tokens=WORDS, target_tokens=list("abcd"))
     page = page_of(picture, tmp_path)

@@ -193,7 +193,8 @@ def _outputs(data: Any, chosen: str | None, both_tokens: bool) -> tuple[Any, str
     if not there or isinstance(data, np.ndarray):
         return None
     found = {kind: getattr(data, name) for kind, name in there.items()}
-    found = {kind: value for kind, value in found.items() if value is not None}
+    # An encoder that could have been a decoder (BERT) returns cross_attentions=().
+    found = {kind: value for kind, value in found.items() if value is not None and len(value) > 0}
     if not found:
         raise ValueError(
             f"data has no {' and no '.join(there.values())}: expected the model to be called with "
