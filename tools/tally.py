@@ -13,6 +13,7 @@ WORDS = ("passed", "failed", "skipped")
 CMOCKA = re.compile(r"^\[  (PASSED |FAILED |SKIPPED) \] (\d+) test\(s\)", re.MULTILINE)
 PYTEST_SUMMARY = re.compile(r"^=* ?(\d+ [a-z]+(?:, \d+ [a-z]+)*) in [\d.]+s", re.MULTILINE)
 SKIP_REASON = re.compile(r"^(?:SKIP:?|SKIPPED \[\d+\] \S+:) (.*)", re.MULTILINE)
+PYTEST_SKIP = re.compile(r"Skipped: (.*?)[\"']?\)?$", re.MULTILINE)
 PYTEST_COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
@@ -40,6 +41,15 @@ def count(test):
     return counts
 
 
+def reasons(test):
+    """Why one <testcase> skipped what it skipped, each reason once, in order."""
+    found = SKIP_REASON.findall(test.findtext("system-out") or "")
+    skipped = test.find("skipped")
+    if skipped is not None and skipped.get("message"):  # pytest's own file
+        found += PYTEST_SKIP.findall(skipped.text or "") or [skipped.get("message")]
+    return dict.fromkeys(found)
+
+
 def main(path):
     totals = dict.fromkeys(WORDS, 0)
     notes = []
@@ -47,11 +57,10 @@ def main(path):
         counts = count(test)
         for word in WORDS:
             totals[word] += counts[word]
-        reasons = dict.fromkeys(SKIP_REASON.findall(test.findtext("system-out") or ""))
         if counts["failed"]:
             notes.append(f"{test.get('name')}: {counts['failed']} failed")
         if counts["skipped"]:
-            notes.append(f"{test.get('name')}: {counts['skipped']} skipped: {'; '.join(reasons)}")
+            notes.append(f"{test.get('name')}: {counts['skipped']} skipped: {'; '.join(reasons(test))}")
     print(*(totals[word] for word in WORDS))
     print("\n".join(notes))
 
