@@ -405,9 +405,9 @@ def test_words_stand_upright_where_they_have_no_room(matplotlib):
     for words, angle in ((["a", "b", "c"], 0), (["a", "b", "a-longer-word"], 90)):
         labels = axes_of(soft(3, 3), tokens=words).get_xticklabels()
         assert [label.get_rotation() for label in labels] == [angle] * 3
-    numbers = axes_of(soft(3, 200), source_tokens=["word"] * 200).get_xticklabels()
-    assert all(label.get_text() in ("", "word") or int(label.get_text()) % 10 == 0
-               for label in numbers)  # fmt: skip
+    many = axes_of(soft(3, 200), source_tokens=["word"] * 200)
+    assert len(many.get_xticks()) <= 12 and (many.get_xticks() % 20 == 0).all()
+    assert "word" not in {label.get_text() for label in many.get_xticklabels()}
 
 
 def test_path_lies_over_the_matrix(matplotlib):
