@@ -2,6 +2,7 @@
 
 c = get_config()  # noqa: F821
 c.Application.log_level = 40  # errors alone
+c.IPKernelApp.matplotlib = "inline"  # figures are shown that pyplot does not know of
 c.InlineBackend.figure_formats = {"svg"}
 c.InlineBackend.rc = {
     "figure.dpi": 100,
