@@ -97,7 +97,7 @@ def attention_forward(
     if indices is not None:
         _and_mask(options, _mask_of_indices(indices, key.shape[2]))
     if position_bias is not None:
-        options["bias"] = position_bias
+        _put_bias(options, position_bias)
     if softcap is not None:
         options["softcap"] = softcap
     if s_aux is not None:
@@ -143,6 +143,13 @@ def _put_mask(options, module, query, mask, is_causal):
         options.update({"attn_mask": mask.dense()} if mask.rules is None else mask.rules.options())
     else:
         options["attn_mask"] = mask
+
+
+def _put_bias(options, bias):
+    mask = options.get("attn_mask")
+    if mask is not None and mask.dtype != torch.bool:
+        bias = bias + options.pop("attn_mask")
+    options["bias"] = bias
 
 
 def _put_packing(options, query_starts, key_starts):
@@ -268,7 +275,9 @@ class Selection(Mapping):
         else:
             chosen = self._names if layers is None else [n for layer in _listed(layers) for n in self._find(layer)]
             self._heads = dict.fromkeys(chosen, heads if heads is None else list(heads))
-        self._request = {"views": views} if rows is None else {"views": views, "rows": rows}
+        self._request = {"views": [views] if isinstance(views, str) else views}
+        if rows is not None:
+            self._request["rows"] = rows
         self._keep = keep
         self._seen = {name: [] for name in self._names if name in self._heads}
         self._attach()
