@@ -231,16 +231,15 @@ def attention_mask(
     kv_offset=0,
     mask_function=hf.causal_mask_function,
     attention_mask=None,
-    allow_is_bidirectional_skip=False,
     use_vmap=False,
     device="cpu",
     **kwargs,
 ):
     """libattn's entry of transformers' ``AttentionMaskInterface``; the arguments are ``sdpa_mask``'s.
 
-    Returns None where everything may be attended to and the caller allows to say so by None; a `RuleMask`
-    where the mask is a conjunction of rules; else the boolean mask [batch, 1, n_query, n_key] of
-    ``sdpa_mask``. While torch traces, always the latter: values cannot be looked at then.
+    Returns a `RuleMask` where the mask is a conjunction of rules; else the boolean mask [batch, 1, n_query,
+    n_key] of ``sdpa_mask``. While torch traces, always the latter: values cannot be looked at then. Never
+    None, which other implementations take for the causal rule in some modules and for no mask in others.
     """
     make = partial(
         hf.sdpa_mask,
@@ -269,6 +268,4 @@ def attention_mask(
         rules = _with_padding(reading.rules(batch_size), padding, batch_size, keys)
     except _Unreadable:
         return make()
-    if allow_is_bidirectional_skip and rules == Rules(query_offset=rules.query_offset):
-        return None
     return RuleMask(rules, make, (batch_size, 1, q_length, kv_length), torch.device(device))

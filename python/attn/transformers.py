@@ -75,7 +75,7 @@ def attention_forward(
     attention_mask      None, a boolean (True may attend) or additive tensor that broadcasts to
                         [batch, heads, n_query, n_key], or what `attention_mask` of this module made
     scaling             None: 1/sqrt(d)
-    is_causal           where there is no mask; None: the module's own ``is_causal`` (True if it has none)
+    is_causal           where there is no mask; None: the module's own ``is_causal``, if it has one
     position_bias       added to the scores, broadcasts to [batch, heads, n_query, n_key]
     s_aux               [heads]: a logit a head that takes its share and gives no value (GPT-OSS)
     sinks               [batch, heads, n_query, 1]: the same, one a query (Inkling)
@@ -91,6 +91,8 @@ def attention_forward(
     if query.dim() != 4:
         raise ValueError(f"attn: query of {_name(module)} has shape {tuple(query.shape)}, not 4 dimensions")
     options = {"scale": scaling}
+    if sinks is not None and isinstance(attention_mask, RuleMask):
+        attention_mask = attention_mask.dense()
     _put_mask(options, module, query, attention_mask, is_causal)
     if lengths[0] is not None:
         _put_packing(options, *lengths)
@@ -101,7 +103,7 @@ def attention_forward(
     if softcap is not None:
         options["softcap"] = softcap
     if s_aux is not None:
-        options["sinks"] = s_aux.to(query.dtype).reshape(1, -1, 1, 1)
+        options["sinks"] = s_aux.flatten()
     if dropout and module.training:
         # Of torch's generator, so that torch.manual_seed and recomputed checkpoints repeat it.
         options["dropout_p"] = dropout
@@ -134,11 +136,14 @@ def _weights_wanted(kwargs) -> bool:
 
 
 def _put_mask(options, module, query, mask, is_causal):
-    """Says the mask by rules where it can be; else by the tensor. As "sdpa", no mask means the causal rule."""
+    """Says the mask by rules where it can be; else by the tensor.
+
+    `attention_mask` never says by None what a mask hides. Where a model has no mask of its own accord,
+    "eager" hides nothing, "sdpa" what is_causal says: taken to be False in a module that does not say.
+    """
     if mask is None:
-        if is_causal is None:
-            is_causal = getattr(module, "is_causal", True)
-        options["is_causal"] = bool(is_causal) and query.shape[2] > 1
+        causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
+        options["is_causal"] = bool(causal) and query.shape[2] > 1
     elif isinstance(mask, RuleMask):
         options.update({"attn_mask": mask.dense()} if mask.rules is None else mask.rules.options())
     else:
@@ -198,19 +203,20 @@ def _call(module, query, key, value, options, weights_wanted, sinks=None):
 
 def _call_with_sink_per_query(module, query, key, value, options, weights_wanted, sinks):
     """One more key, which scores the sink and has no value; its column of the weights is cut off."""
-    n_key = key.shape[2]
-    scores = torch.zeros(1, 1, 1, n_key, dtype=query.dtype, device=query.device)
-    scores = options.get("bias", scores).expand(*sinks.shape[:3], n_key)
-    mask = options.get("attn_mask")
-    unsayable = {"softcap", "window", "key_lengths", "query_documents"} & options.keys()
-    if unsayable or options.get("is_causal") or (mask is not None and mask.dtype != torch.bool):
+    if {"softcap", "query_documents"} & options.keys() or options.get("is_causal"):
         raise ValueError(f"attn: {_name(module)} has a sink for each query beside what cannot stand beside one")
     if module in _selections:
         raise ValueError(f"attn: {_name(module)} has a sink for each query, of which there are no views")
-    if mask is not None:
-        options = {**options, "attn_mask": torch.nn.functional.pad(mask, (0, 1), value=True)}
+    n_key, pad = key.shape[2], torch.nn.functional.pad
+    scores = torch.zeros(1, 1, 1, n_key, dtype=query.dtype, device=query.device)
+    mask = options.get("attn_mask")
+    if mask is not None and mask.dtype == torch.bool:
+        options = {**options, "attn_mask": pad(mask, (0, 1), value=True)}
+    elif mask is not None:
+        scores = options.pop("attn_mask")
+    scores = options.get("bias", scores).expand(*sinks.shape[:3], n_key)
     options = {**options, "bias": torch.cat([scores, sinks.to(query.dtype)], dim=-1)}
-    key, value = (torch.nn.functional.pad(tensor, (0, 0, 0, 1)) for tensor in (key, value))
+    key, value = (pad(tensor, (0, 0, 0, 1)) for tensor in (key, value))
     output, weights = _call(module, query, key, value, options, weights_wanted)
     return output, None if weights is None else weights[..., :n_key]
 
