@@ -1,10 +1,10 @@
 """Masks of Hugging Face transformers, said by rules instead of n x n booleans.
 
-transformers composes a *mask function* ``(batch, head, query, key) -> bool`` from a few parts (causal,
-sliding window, chunks, packed sequences, ...) and asks the attention implementation's own mask function
-to make of it what its attention function needs. `attention_mask` here reads the composition back and
-keeps it as `Rules`: causal rule, window, lengths, document ids. What cannot be read stays a boolean mask,
-made by transformers itself.
+transformers composes a *mask function* ``(batch, head, query, key) -> bool`` from a few parts
+(causal, sliding window, chunks, packed sequences, ...) and asks the attention implementation's own
+mask function to make of it what its attention function needs. `attention_mask` here reads the
+composition back and keeps it as `Rules`: causal rule, window, lengths, document ids. What cannot be
+read becomes a boolean mask, made by transformers itself.
 
 Source: transformers ``masking_utils`` (``AttentionMaskInterface``, ``sdpa_mask``).
 """
@@ -25,8 +25,10 @@ from transformers.utils.import_utils import is_tracing
 class Rules:
     """Who may attend to whom, in O(n) memory; all rules apply together.
 
-    Query i stands at key position i + query_offset. `window` is (left, right), both inclusive, None for
-    no limit. `key_mask` [batch, n_key] is True at keys that may be attended to; `key_lengths` [batch] says
+    Query i stands at key position i + query_offset. `window` is (left, right), both inclusive, None
+    for
+    no limit. `key_mask` [batch, n_key] is True at keys that may be attended to; `key_lengths`
+    [batch] says
     the same where those are the first keys of each row. `query_documents` [batch, n_query] and
     `key_documents` [batch, n_key] are ids which must agree.
     """
@@ -51,57 +53,72 @@ class Rules:
 
 
 class RuleMask(torch.Tensor):
-    """A boolean mask [batch, 1, n_query, n_key] that is only made when something other than libattn looks.
+    """A mask [batch, 1, n_query, n_key] that is only made when something other than libattn looks.
 
-    A model that slices it, adds to it or inverts it gets what it would have got with "sdpa": every
-    operation works on the boolean tensor. What is untouched when it reaches libattn is never made.
+    To the model it is the additive mask of "eager": 0, or the least finite number of its type where
+    hidden.
+    A model that slices it, adds it to scores or compares it gets what it gets with "eager". What
+    reaches
+    libattn untouched is never made: `rules` say it, or, where no rules can, `allowed` as booleans.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, rules: Rules, make, size, device):
-        self = torch.Tensor._make_wrapper_subclass(cls, size, dtype=torch.bool, device=device)
-        self._rules, self._make, self._dense = rules, make, None
+    def __new__(cls, rules: Rules | None, make, size, dtype, device):
+        self = torch.Tensor._make_wrapper_subclass(cls, size, dtype=dtype, device=device)
+        self.rules, self._make, self._dense, self._shared = rules, make, None, False
         return self
 
     @property
-    def rules(self) -> Rules | None:
-        """None once an operation could write into the boolean mask: the rules may not be true any more."""
-        return self._rules
+    def untouched(self) -> bool:
+        """Whether nobody may have written into the additive mask."""
+        return not self._shared
+
+    @property
+    def options(self) -> dict:
+        """The mask as keyword arguments of `attn.torch.scaled_dot_product_attention`."""
+        if self._shared:
+            return {"attn_mask": self.dense()}
+        return {"attn_mask": self.allowed()} if self.rules is None else self.rules.options()
+
+    def allowed(self) -> torch.Tensor:
+        """The boolean mask: True may attend."""
+        return self._make()
 
     def dense(self) -> torch.Tensor:
-        """The boolean mask itself, made at the first call."""
+        """The additive mask, made at the first call."""
         if self._dense is None:
-            self._dense = self._make()
+            hidden = torch.finfo(self.dtype).min
+            self._dense = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+            self._dense.masked_fill_(~self.allowed(), hidden)
         return self._dense
 
     def __repr__(self, *, tensor_contents=None):
-        return f"RuleMask({tuple(self.shape)}, {self._rules})"
+        return f"RuleMask({tuple(self.shape)}, {self.rules})"
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        masks = []
         # Autograd's checkpoints detach what they keep: nothing is looked at.
-        if func is torch.ops.aten.detach.default and args[0]._rules is not None:
+        if func is torch.ops.aten.detach.default and not args[0]._shared:
             mask = args[0]
-            return cls(mask._rules, mask.dense, mask.shape, mask.device)
+            return cls(mask.rules, mask._make, mask.shape, mask.dtype, mask.device)
+        # A result that shares memory with the mask, be it a view or the mask itself, may be written
+        # to: from then on the additive mask is what holds.
+        shares = any(result.alias_info is not None for result in func._schema.returns)
 
         def unwrap(leaf):
             if not isinstance(leaf, cls):
                 return leaf
-            masks.append(leaf)
+            leaf._shared |= shares
             return leaf.dense()
 
         args, kwargs = tree_map(unwrap, (args, kwargs or {}))
-        # A result that shares memory with the mask, be it a view or the mask itself, may be written to.
-        if any(result.alias_info is not None for result in func._schema.returns):
-            for mask in masks:
-                mask._rules = None
         return func(*args, **kwargs)
 
 
-# The code of each inner function is one object however often its maker is called: it names the rule.
+# The code of each inner function is one object however often its maker is called: it names the
+# rule.
 _AND = hf.and_masks(hf.causal_mask_function).__code__
 _WINDOW = hf.sliding_window_overlay(1).__code__
 _WINDOW_BOTH = hf.sliding_window_bidirectional_overlay(1).__code__
@@ -135,7 +152,9 @@ class _Reading:
         if function is hf.causal_mask_function:
             self.causal = True
         elif function is not hf.bidirectional_mask_function:
-            cells = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+            cells = (
+                inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+            )
             _READERS.get(getattr(function, "__code__", None), _unreadable)(self, cells)
 
     def read_and(self, cells):
@@ -232,40 +251,41 @@ def attention_mask(
     mask_function=hf.causal_mask_function,
     attention_mask=None,
     use_vmap=False,
+    dtype=torch.float32,
     device="cpu",
     **kwargs,
 ):
-    """libattn's entry of transformers' ``AttentionMaskInterface``; the arguments are ``sdpa_mask``'s.
+    """libattn's entry of transformers' ``AttentionMaskInterface``; the arguments are
+    ``eager_mask``'s.
 
-    Returns a `RuleMask` where the mask is a conjunction of rules; else the boolean mask [batch, 1, n_query,
-    n_key] of ``sdpa_mask``. While torch traces, always the latter: values cannot be looked at then. Never
-    None, which other implementations take for the causal rule in some modules and for no mask in others.
+    Returns a `RuleMask`; while torch traces, and values cannot be looked at, the additive mask of
+    ``eager_mask``.
+    Never None, which other implementations take for the causal rule in some modules and for no mask
+    in others.
     """
-    make = partial(
-        hf.sdpa_mask,
-        batch_size=batch_size,
-        q_length=q_length,
-        kv_length=kv_length,
-        q_offset=q_offset,
-        kv_offset=kv_offset,
-        mask_function=mask_function,
-        attention_mask=attention_mask,
-        allow_is_causal_skip=False,
-        allow_is_bidirectional_skip=False,
-        use_vmap=use_vmap,
-        device=device,
-    )
+    call = {
+        "batch_size": batch_size,
+        "q_length": q_length,
+        "kv_length": kv_length,
+        "q_offset": q_offset,
+        "kv_offset": kv_offset,
+        "mask_function": mask_function,
+        "attention_mask": attention_mask,
+        "use_vmap": use_vmap,
+        "device": device,
+    }
     if torch.compiler.is_compiling() or any(
         is_tracing(value) for value in (attention_mask, q_offset) if isinstance(value, torch.Tensor)
     ):
-        return make()
+        return hf.eager_mask(**call, dtype=dtype)
+    make = partial(hf.sdpa_mask, **call, allow_is_causal_skip=False)
     queries = range(int(q_offset), int(q_offset) + q_length)
     keys = range(int(kv_offset), int(kv_offset) + kv_length)
-    padding = hf.prepare_padding_mask(attention_mask, kv_length, int(kv_offset))
+    padding = hf.prepare_padding_mask(attention_mask, kv_length, keys.start)
     reading = _Reading(queries, keys)
     try:
         reading.read(mask_function)
         rules = _with_padding(reading.rules(batch_size), padding, batch_size, keys)
     except _Unreadable:
-        return make()
-    return RuleMask(rules, make, (batch_size, 1, q_length, kv_length), torch.device(device))
+        rules = None
+    return RuleMask(rules, make, (batch_size, 1, q_length, kv_length), dtype, torch.device(device))

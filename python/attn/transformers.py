@@ -5,9 +5,11 @@
     model.set_attn_implementation("attn")                                   # or later
 
 Every model that goes through transformers' ``AttentionInterface`` then computes its attention with
-`attn.torch.scaled_dot_product_attention`: exact, and without an n x n matrix unless you ask for one.
+`attn.torch.scaled_dot_product_attention`: exact, and without an n x n matrix unless you ask for
+one.
 
-- ``output_attentions=True`` works at call and in the config. It returns what "eager" returns, all of it.
+- ``output_attentions=True`` works at call and in the config. It returns what "eager" returns, all
+of it.
 - `select` collects views of chosen layers and heads instead, whose memory does not grow with n * n.
 - Whatever a model passes to its attention that is not known here is an error, never ignored.
 
@@ -22,7 +24,12 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    GenerationConfig,
+    PreTrainedConfig,
+)
 from transformers.utils.output_capturing import _active_collector
 
 from ._transformers_masks import RuleMask, attention_mask
@@ -32,22 +39,23 @@ __all__ = ["NAME", "Selection", "attention_forward", "attention_layers", "attent
 
 NAME = "attn"
 
-# What models hand on to their attention although it is none of its business: outputs asked of the model,
-# caches that the layer has read already, positions that are in the queries and keys by now, sizes and
-# switches of other implementations. `sliding_window` is here because the mask says it.
+# What models hand on to their attention although it is none of its business: outputs asked of the
+# model, caches that the layer has read already, positions that are in the queries and keys by now,
+# sizes and switches of other implementations, what was given to generate(). `sliding_window` is
+# here because the mask says it.
 _NOT_ATTENTION = frozenset(
     """
-    cache cache_position cache_params deterministic encoder_past_key_values labels logits_to_keep
-    max_length_k max_length_q num_items_in_batch output_attentions output_hidden_states
-    output_router_logits past_key_value past_key_values position_embeddings position_ids return_dict
-    sliding_window use_cache
+    cache cache_position cache_params deterministic encoder_past_key_values grid_thw labels
+    logits_to_keep max_length_k max_length_q num_items_in_batch output_attentions
+    output_hidden_states output_router_logits past_key_value past_key_values position_embeddings
+    position_ids return_dict sliding_window use_cache
     """.split()
-)
+) | frozenset(GenerationConfig().to_dict())
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The attention function
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def attention_forward(
@@ -68,7 +76,8 @@ def attention_forward(
 ):
     """libattn's entry of transformers' ``AttentionInterface``.
 
-    weights = softmax(softcap(scaling * query key^T) + position_bias + attention_mask), output = weights value
+    weights = softmax(softcap(scaling * query key^T) + position_bias + attention_mask), output =
+    weights value
 
     query               [batch, heads, n_query, d]
     key, value          [batch, kv_heads, n_key, d or d_value]; kv_heads divides heads
@@ -80,19 +89,26 @@ def attention_forward(
     s_aux               [heads]: a logit a head that takes its share and gives no value (GPT-OSS)
     sinks               [batch, heads, n_query, 1]: the same, one a query (Inkling)
     indices             [batch, n_query, k]: the only keys that a query may attend to; -1 is none
-    kwargs              ``output_attentions``, ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (sequences packed in one
+    kwargs              ``output_attentions``, ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (sequences
+                        packed in one
                         row), and what is not attention's
 
-    Returns (output [batch, n_query, heads, d_value], weights [batch, heads, n_query, n_key] or None). Weights
-    are returned where ``output_attentions`` asks for them. Raises ValueError for an argument it does not know.
+    Returns (output [batch, n_query, heads, d_value], weights [batch, heads, n_query, n_key] or
+    None). Weights
+    are returned where ``output_attentions`` asks for them. Raises ValueError for an argument it
+    does not know.
     """
     lengths = kwargs.pop("cu_seq_lens_q", None), kwargs.pop("cu_seq_lens_k", None)
     _refuse_unknown(module, kwargs)
     if query.dim() != 4:
-        raise ValueError(f"attn: query of {_name(module)} has shape {tuple(query.shape)}, not 4 dimensions")
+        raise ValueError(
+            f"attn: query of {_name(module)} has shape {tuple(query.shape)}, not 4 dimensions"
+        )
     options = {"scale": scaling}
     if sinks is not None and isinstance(attention_mask, RuleMask):
-        attention_mask = attention_mask.dense()
+        attention_mask = (
+            attention_mask.allowed() if attention_mask.untouched else attention_mask.dense()
+        )
     _put_mask(options, module, query, attention_mask, is_causal)
     if lengths[0] is not None:
         _put_packing(options, *lengths)
@@ -121,14 +137,16 @@ def _refuse_unknown(module, kwargs):
     for name, argument in kwargs.items():
         if argument is not None and argument is not False and name not in _NOT_ATTENTION:
             raise ValueError(
-                f"attn: {_name(module)} passes {name}= to its attention, which attn.transformers does not know; "
-                f"ignoring it could give wrong results. Use another attn_implementation for this model, or "
-                f"for the part of it that this is in: attn_implementation={{'': 'attn', '<sub-config>': 'eager'}}"
+                f"attn: {_name(module)} passes {name}= to its attention, which attn.transformers "
+                "does not know; ignoring it could give wrong results. Use another implementation "
+                "for this model, or for the part of it that this is in: "
+                "attn_implementation={'': 'attn', '<sub-config>': 'eager'}"
             )
 
 
 def _weights_wanted(kwargs) -> bool:
-    """Whether ``output_attentions`` was given to this call, or to a model around it that records outputs."""
+    """Whether ``output_attentions`` was given to this call, or to a model around it that records
+    outputs."""
     if kwargs.get("output_attentions"):
         return True
     collected = _active_collector.get()
@@ -138,14 +156,16 @@ def _weights_wanted(kwargs) -> bool:
 def _put_mask(options, module, query, mask, is_causal):
     """Says the mask by rules where it can be; else by the tensor.
 
-    `attention_mask` never says by None what a mask hides. Where a model has no mask of its own accord,
-    "eager" hides nothing, "sdpa" what is_causal says: taken to be False in a module that does not say.
+    `attention_mask` never says by None what a mask hides. Where a model has no mask of its own
+    accord,
+    "eager" hides nothing, "sdpa" what is_causal says: taken to be False in a module that does not
+    say.
     """
     if mask is None:
         causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
         options["is_causal"] = bool(causal) and query.shape[2] > 1
     elif isinstance(mask, RuleMask):
-        options.update({"attn_mask": mask.dense()} if mask.rules is None else mask.rules.options())
+        options.update(mask.options)
     else:
         options["attn_mask"] = mask
 
@@ -167,7 +187,8 @@ def _put_packing(options, query_starts, key_starts):
 
 
 def _mask_of_indices(indices, n_key):
-    """True at the keys [batch, n_query, k] that a sparse layer chose: [batch, 1, n_query, n_key]."""
+    """True at the keys [batch, n_query, k] that a sparse layer chose: [batch, 1, n_query,
+    n_key]."""
     chosen = torch.zeros(*indices.shape[:2], n_key + 1, dtype=torch.bool, device=indices.device)
     # Places without a key go to a column that is cut off.
     chosen.scatter_(-1, indices.long().where(indices >= 0, n_key), True)
@@ -202,11 +223,16 @@ def _call(module, query, key, value, options, weights_wanted, sinks=None):
 
 
 def _call_with_sink_per_query(module, query, key, value, options, weights_wanted, sinks):
-    """One more key, which scores the sink and has no value; its column of the weights is cut off."""
+    """One more key, which scores the sink and has no value; its column of the weights is cut
+    off."""
     if {"softcap", "query_documents"} & options.keys() or options.get("is_causal"):
-        raise ValueError(f"attn: {_name(module)} has a sink for each query beside what cannot stand beside one")
+        raise ValueError(
+            f"attn: {_name(module)} has a sink for each query beside what cannot stand beside one"
+        )
     if module in _selections:
-        raise ValueError(f"attn: {_name(module)} has a sink for each query, of which there are no views")
+        raise ValueError(
+            f"attn: {_name(module)} has a sink for each query, of which there are no views"
+        )
     n_key, pad = key.shape[2], torch.nn.functional.pad
     scores = torch.zeros(1, 1, 1, n_key, dtype=query.dtype, device=query.device)
     mask = options.get("attn_mask")
@@ -221,15 +247,16 @@ def _call_with_sink_per_query(module, query, key, value, options, weights_wanted
     return output, None if weights is None else weights[..., :n_key]
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Selections
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 _selections: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def attention_layers(model) -> dict:
-    """The modules of a model that go through the attention interface, by name, in the model's order."""
+    """The modules of a model that go through the attention interface, by name, in the model's
+    order."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -238,36 +265,48 @@ def attention_layers(model) -> dict:
 
 
 def select(model, *, views, layers=None, heads=None, rows=None, keep=None) -> Selection:
-    """Collects views of the attention weights from chosen layers and heads, while the model runs as it did.
+    """Collects views of the attention weights from chosen layers and heads, while the model runs as
+    it did.
 
-        with attn.transformers.select(model, layers=[0, -1], views=["received_mean", ("top", 4)]) as seen:
+        views = ["received_mean", ("top", 4)]
+        with attn.transformers.select(model, layers=[0, -1], views=views) as seen:
             model(**inputs)
         seen[0].received_mean       # [batch, heads, n_key]
 
-    It works from the call on until the ``with`` ends, or until ``close()``: without ``with`` it stays on the
-    model. No [n, n] array is made unless a view is one (``weights``, ``head_mean``, ``block_sums``); `rows` cuts
+    It works from the call on until the ``with`` ends, or until ``close()``: without ``with`` it
+    stays on the
+    model. No [n, n] array is made unless a view is one (``weights``, ``head_mean``,
+    ``block_sums``); `rows` cuts
     ``weights`` down.
 
     model       any transformers model (or part of one) with ``attn_implementation="attn"``
     views       as for `attn.attention`: a list of names or (name, parameter) pairs, or a dict
-    layers      which of `attention_layers`: numbers (negative from the end), or patterns as of file names for
+    layers      which of `attention_layers`: numbers (negative from the end), or patterns as of file
+                names for
                 their names ("decoder.*.encoder_attn"). None: all
-    heads       which heads: a list for all layers, or a dict from layer (number or pattern) to list, which
+    heads       which heads: a list for all layers, or a dict from layer (number or pattern) to
+                list, which
                 then also says the layers. None: all
     rows        which queries ``weights`` shows: a list, or -R for the last R
-    keep        how many calls of each layer to keep, the latest; None: all. A generation makes one a token.
+    keep        how many calls of each layer to keep, the latest; None: all. A generation makes one
+                a token.
 
-    Returns a `Selection`. Raises ValueError for a layer that is none, a model whose attention is not "attn", or
-    a layer that has a selection already. Padding: keys of padding have weight 0; where padding is on the right,
-    queries of padding are not counted either. Elsewhere they are, as rows of zeros if they see no key.
+    Returns a `Selection`. Raises ValueError for a layer that is none, a model whose attention is
+    not "attn", or
+    a layer that has a selection already. Padding: keys of padding have weight 0; where padding is
+    on the right,
+    queries of padding are not counted either. Elsewhere they are, as rows of zeros if they see no
+    key.
     """
     return Selection(model, views=views, layers=layers, heads=heads, rows=rows, keep=keep)
 
 
 class Selection(Mapping):
-    """What `select` returns: a mapping from layers, by name or number, to `attn.Views` of their latest call.
+    """What `select` returns: a mapping from layers, by name or number, to `attn.Views` of their
+    latest call.
 
-    Layers that did not run are not in it; a dimension of the views is [batch], as the model saw it. ``history``
+    Layers that did not run are not in it; a dimension of the views is [batch], as the model saw it.
+    ``history``
     has earlier calls.
     """
 
@@ -276,10 +315,18 @@ class Selection(Mapping):
         self._names = list(self._modules)
         if isinstance(heads, Mapping):
             if layers is not None:
-                raise ValueError("attn: heads says the layers already; give it as a list beside layers")
-            self._heads = {name: list(h) for layer, h in heads.items() for name in self._find(layer)}
+                raise ValueError(
+                    "attn: heads says the layers already; give it as a list beside layers"
+                )
+            self._heads = {
+                name: list(h) for layer, h in heads.items() for name in self._find(layer)
+            }
         else:
-            chosen = self._names if layers is None else [n for layer in _listed(layers) for n in self._find(layer)]
+            chosen = (
+                self._names
+                if layers is None
+                else [n for layer in _listed(layers) for n in self._find(layer)]
+            )
             self._heads = dict.fromkeys(chosen, heads if heads is None else list(heads))
         self._request = {"views": [views] if isinstance(views, str) else views}
         if rows is not None:
@@ -292,7 +339,10 @@ class Selection(Mapping):
         for name in self._seen:
             module = self._modules[name]
             if module.config._attn_implementation != NAME:
-                raise ValueError(f'attn: {name} has another attention; call model.set_attn_implementation("{NAME}")')
+                raise ValueError(
+                    f"attn: {name} has another attention; "
+                    f'call model.set_attn_implementation("{NAME}")'
+                )
             if module in _selections:
                 raise ValueError(f"attn: {name} has a selection already; close() it first")
         self._of = weakref.WeakKeyDictionary({self._modules[name]: name for name in self._seen})
@@ -308,13 +358,14 @@ class Selection(Mapping):
         raise ValueError(f"attn: there is no attention layer {layer!r}; there are {self._names}")
 
     def views_of(self, module, query, options) -> dict:
-        """Arguments that ask for this selection's views; ``together``: also gives the output in the same call."""
+        """Arguments that ask for this selection's views; ``together``: also gives the output in the
+        same call."""
         request = {**self._request, "together": True}
         if (heads := self._heads[self._of[module]]) is not None:
             request["heads"] = heads
         lengths = options.get("key_lengths")
-        # Right padding of a sequence that attends to itself: queries are padding where keys are. Their
-        # outputs stay as the model made them, so that views take a call of their own.
+        # Right padding of a sequence that attends to itself: queries are padding where keys are.
+        # Their outputs stay as the model made them, so that views take a call of their own.
         if lengths is not None and options["query_offset"] == 0:
             request.update(query_lengths=lengths.clamp(max=query.shape[2]), together=False)
         return request
@@ -326,7 +377,8 @@ class Selection(Mapping):
             del calls[: -self._keep]
 
     def history(self, layer) -> list:
-        """Views of each call of a layer so far, oldest first: of a generation, the prompt and then each token."""
+        """Views of each call of a layer so far, oldest first: of a generation, the prompt and then
+        each token."""
         (name,) = self._find(layer)
         return self._seen[name]
 
@@ -348,7 +400,11 @@ class Selection(Mapping):
         self.close()
 
     def __getitem__(self, layer):
-        if isinstance(layer, str) and layer not in self._modules or not (calls := self.history(layer)):
+        if (
+            isinstance(layer, str)
+            and layer not in self._modules
+            or not (calls := self.history(layer))
+        ):
             raise KeyError(layer)
         return calls[-1]
 
@@ -366,9 +422,9 @@ def _listed(layers) -> Iterable:
     return [layers] if isinstance(layers, (int, str)) else layers
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Registration
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def _register():
@@ -380,10 +436,14 @@ def _register():
 def _allow_output_attentions():
     """Lets a config have ``output_attentions=True`` beside "attn".
 
-    transformers refuses it beside everything but "eager", in the setter of the property and in a validator,
+    transformers refuses it beside everything but "eager", in the setter of the property and in a
+    validator,
     which each config class keeps in a list of its own.
     """
-    setter, validate = PreTrainedConfig.output_attentions.fset, PreTrainedConfig.validate_output_attentions
+    setter, validate = (
+        PreTrainedConfig.output_attentions.fset,
+        PreTrainedConfig.validate_output_attentions,
+    )
 
     def set_output_attentions(self, value):
         if self._attn_implementation == NAME:
@@ -395,7 +455,9 @@ def _allow_output_attentions():
         if self._attn_implementation != NAME:
             validate(self)
 
-    PreTrainedConfig.output_attentions = PreTrainedConfig.output_attentions.setter(set_output_attentions)
+    PreTrainedConfig.output_attentions = PreTrainedConfig.output_attentions.setter(
+        set_output_attentions
+    )
     PreTrainedConfig.validate_output_attentions = validate_output_attentions
     classes = [PreTrainedConfig]
     for cls in classes:

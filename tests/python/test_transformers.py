@@ -1,7 +1,7 @@
 """attn.transformers beside transformers' own "eager": models, masks, selections, caches, training.
 
-The bounds of whole models are measured for each one, see families.py. ATTN_TEST_FULL=1 runs every family of
-the installed transformers, which takes half an hour.
+The bounds of whole models are measured for each one, see families.py. ATTN_TEST_FULL=1 runs every
+family of the installed transformers, which takes half an hour.
 """
 
 import os
@@ -11,19 +11,18 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5.24")
 
-import families  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from transformers import masking_utils as hf  # noqa: E402
-
 import attn.transformers  # noqa: E402
+import families  # noqa: E402
 from attn._transformers_masks import RuleMask, attention_mask  # noqa: E402
 from attn.torch import scaled_dot_product_attention  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from transformers import masking_utils as hf  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 EPS = torch.finfo(torch.float32).eps
 
-# Family -> whether it must generate. Encoders, decoders, both, vision; grouped queries, windows, soft caps,
-# sinks, position biases, latent attention, scales of their own.
+# Family -> whether it must generate. Encoders, decoders, both, vision; grouped queries, windows,
+# soft caps, sinks, position biases, latent attention, scales of their own.
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
 
 FEW = {
@@ -48,7 +47,12 @@ FEW = {
 
 
 def config_of(model_type, **fields):
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99}
+    sizes = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "vocab_size": 99,
+    }
     config = transformers.CONFIG_MAPPING[model_type](hidden_size=32, **{**sizes, **fields})
     return config
 
@@ -56,19 +60,24 @@ def config_of(model_type, **fields):
 def llama(implementation="attn", **fields):
     torch.manual_seed(0)
     config = config_of("llama", num_key_value_heads=2, **fields)
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
+    return transformers.AutoModelForCausalLM.from_config(
+        config, attn_implementation=implementation
+    ).eval()
 
 
 def bert(implementation="attn", **fields):
     torch.manual_seed(0)
-    return transformers.AutoModel.from_config(config_of("bert", **fields), attn_implementation=implementation).eval()
+    return transformers.AutoModel.from_config(
+        config_of("bert", **fields), attn_implementation=implementation
+    ).eval()
 
 
 def tokens(batch=2, length=12):
     return torch.randint(3, 99, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
-# --- Families -------------------------------------------------------------------------------------------
+# --- Families
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FEW)
@@ -88,13 +97,17 @@ def test_harness_sees_a_wrong_mask(monkeypatch):
     """The bound is narrow: a window that is one key too wide does not pass."""
     read = attn._transformers_masks._Reading.narrow
     monkeypatch.setattr(
-        attn._transformers_masks._Reading, "narrow", lambda self, left, right=None: read(self, left + 1, right)
+        attn._transformers_masks._Reading,
+        "narrow",
+        lambda self, left, right=None: read(self, left + 1, right),
     )
     report = families.check("mistral")
     assert any("is off by" in problem for problem in report.problems), report
 
 
-@pytest.mark.skipif(not os.environ.get("ATTN_TEST_FULL"), reason="ATTN_TEST_FULL=1 runs all families")
+@pytest.mark.skipif(
+    not os.environ.get("ATTN_TEST_FULL"), reason="ATTN_TEST_FULL=1 runs all families"
+)
 @pytest.mark.parametrize("family", families.family_names())
 def test_every_family(family):
     report = families.check_apart(family)
@@ -103,7 +116,8 @@ def test_every_family(family):
         pytest.skip("; ".join(report.not_run)[:200])
 
 
-# --- Masks ----------------------------------------------------------------------------------------------
+# --- Masks
+# ----------------------------------------------------------------------------------------------
 
 
 def padding(*rows):
@@ -124,11 +138,25 @@ RULES = {
     "causal, holes": (8, 8, 0, 0, hf.causal_mask_function, padding("10111011", "11011111")),
     "both ways": (8, 6, 0, 0, hf.bidirectional_mask_function, padding("111111", "111100")),
     "window": (8, 8, 0, 0, hf.sliding_window_causal_mask_function(3), None),
-    "window both ways": (8, 8, 0, 0, hf.sliding_window_bidirectional_mask_function(2), padding("11111111", "11110000")),
+    "window both ways": (
+        8,
+        8,
+        0,
+        0,
+        hf.sliding_window_bidirectional_mask_function(2),
+        padding("11111111", "11110000"),
+    ),
     "after a cache": (3, 8, 5, 0, hf.causal_mask_function, padding("11111111", "00111111")),
     "one token": (1, 8, 7, 0, hf.causal_mask_function, None),
     "static cache": (3, 16, 2, 0, hf.causal_mask_function, padding("11111", "01111")),
-    "sliding cache": (2, 5, 9, 6, hf.sliding_window_causal_mask_function(4), padding("1" * 11, "0" * 8 + "1" * 3)),
+    "sliding cache": (
+        2,
+        5,
+        9,
+        6,
+        hf.sliding_window_causal_mask_function(4),
+        padding("1" * 11, "0" * 8 + "1" * 3),
+    ),
     "chunks": (8, 8, 0, 0, _CHUNKS, padding("11111111", "00111111")),
     "chunks after a cache": (2, 8, 6, 0, _CHUNKS, padding("11111111", "00111111")),
     "packed": (8, 8, 0, 0, _PACKED, None),
@@ -157,10 +185,15 @@ def test_rules_say_what_the_booleans_say(name):
     assert isinstance(mask, RuleMask)
     torch.manual_seed(0)
     query, key = torch.randn(2, 2, case[0], 8), torch.randn(2, 2, case[1], 8)
-    _, by_rules = scaled_dot_product_attention(query, key, key, return_weights=True, **mask.rules.options())
-    assert mask._dense is None
-    _, by_booleans = scaled_dot_product_attention(query, key, key, attn_mask=mask.dense(), return_weights=True)
-    assert torch.equal(by_rules > 0, mask.dense().expand_as(by_rules))
+    _, by_rules = scaled_dot_product_attention(
+        query, key, key, return_weights=True, **mask.rules.options()
+    )
+    allowed = mask.allowed()
+    assert mask._dense is None and allowed.dtype == torch.bool
+    _, by_booleans = scaled_dot_product_attention(
+        query, key, key, attn_mask=allowed, return_weights=True
+    )
+    assert torch.equal(by_rules > 0, allowed.expand_as(by_rules))
     assert torch.equal(by_rules, by_booleans)
 
 
@@ -170,8 +203,9 @@ def test_unreadable_mask_functions_stay_booleans():
     unpacked = hf.remap_positions_for_packed_sequence(hf.causal_mask_function, _POSITIONS)
     for function in (either, other, unpacked):
         mask = make_mask((8, 8, 0, 0, function, None))
-        assert type(mask) is torch.Tensor
-        assert torch.equal(mask, hf.sdpa_mask(2, 8, 8, mask_function=function, allow_is_causal_skip=False))
+        assert mask.rules is None
+        expected = hf.sdpa_mask(2, 8, 8, mask_function=function, allow_is_causal_skip=False)
+        assert torch.equal(mask.options["attn_mask"], expected)
 
 
 def test_a_mask_is_never_none():
@@ -183,29 +217,29 @@ def test_a_mask_is_never_none():
         assert mask.rules == attn._transformers_masks.Rules()
 
 
-def test_a_rule_mask_is_its_booleans_to_everyone_else():
-    dense = make_mask(RULES["causal, left padding"]).dense()
-    mask = make_mask(RULES["causal, left padding"])
-    assert mask.shape == dense.shape and mask.dtype == torch.bool
+def test_a_rule_mask_is_eagers_mask_to_everyone_else():
+    n_query, n_key, query_offset, key_offset, function, real = RULES["causal, left padding"]
+    dense = hf.eager_mask(2, n_query, n_key, mask_function=function, attention_mask=real)
+    mask, scores = make_mask(RULES["causal, left padding"]), torch.randn(2, 4, 8, 8)
+    assert mask.shape == dense.shape and mask.dtype == dense.dtype == torch.float32
     for function in (
         lambda m: m[:, :, -2:, :3],
-        lambda m: ~m,
-        lambda m: torch.where(m, 0.0, -1.0),
-        lambda m: m.any(-1),
-        lambda m: torch.zeros(2, 1, 8, 8).masked_fill(m, 1.0),
+        lambda m: scores + m,
+        lambda m: torch.where(m == 0, 0.0, -1.0),
+        lambda m: torch.cat([m, torch.zeros(2, 1, 8, 2)], -1),
+        lambda m: m.to(torch.float64),
     ):
         assert torch.equal(function(mask), function(dense))
 
 
 def test_rules_do_not_outlive_a_write():
-    kept, sliced = make_mask(RULES["causal"]), make_mask(RULES["causal"])
-    _ = kept & True
-    assert kept.rules is not None
-    sliced[..., 0] = False
-    assert sliced.rules is None and not sliced.dense()[..., 0].any()
-    written = make_mask(RULES["causal"])
-    written.logical_not_()
-    assert written.rules is None and torch.equal(written.dense(), ~kept.dense())
+    kept, sliced, written = (make_mask(RULES["causal"]) for _ in range(3))
+    _ = kept + 1
+    assert kept.untouched and "is_causal" in kept.options
+    sliced[..., 0] = 7.0
+    assert not sliced.untouched and (sliced.options["attn_mask"][..., 0] == 7.0).all()
+    written.zero_()
+    assert not written.untouched and not written.options["attn_mask"].any()
 
 
 class NoSquares(TorchDispatchMode):
@@ -226,9 +260,13 @@ class NoSquares(TorchDispatchMode):
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "bert"])
 def test_no_square_is_made(kind):
-    """Causal rule, window and padding, with views: nothing of n * n elements (n is 8 widths of the model)."""
-    n = 512
-    config = config_of(kind, max_position_embeddings=n, **({"sliding_window": 100} if kind == "mistral" else {}))
+    """Causal rule, window and padding, with views: nothing of n * n elements (n is 8 widths of the
+    model)."""
+    n, kinds = (
+        512,
+        {"llama": {}, "bert": {}, "mistral": {"num_key_value_heads": 2, "sliding_window": 100}},
+    )
+    config = config_of(kind, max_position_embeddings=n, **kinds[kind])
     model = transformers.AutoModel.from_config(config, attn_implementation="attn").eval()
     ids, mask = tokens(1, n), torch.ones(1, n, dtype=torch.long)
     mask[0, -9:] = 0
@@ -241,7 +279,8 @@ def test_no_square_is_made(kind):
 
 
 def test_packed_sequences_are_apart():
-    """By position ids, as transformers finds them; bound: as of the two sequences' own differences to eager."""
+    """By position ids, as transformers finds them; bound: as of the two sequences' own differences
+    to eager."""
     model = llama()
     ids = tokens(1, 12)
     positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]])
@@ -251,18 +290,21 @@ def test_packed_sequences_are_apart():
     assert (packed - apart).abs().max() < 100 * EPS
 
 
-# --- The attention function -----------------------------------------------------------------------------
+# --- The attention function
+# -----------------------------------------------------------------------------
 
 
 class Module(torch.nn.Module):
     is_causal = False
 
 
-def call(module=None, **kwargs):
+def call(module=None, batch=2, **kwargs):
     torch.manual_seed(0)
-    query, key = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8)
+    query, key = torch.randn(batch, 4, 6, 8), torch.randn(batch, 2, 6, 8)
     mask = kwargs.pop("mask", None)
-    return attn.transformers.attention_forward(module or Module().eval(), query, key, key, mask, **kwargs)
+    return attn.transformers.attention_forward(
+        module or Module().eval(), query, key, key, mask, **kwargs
+    )
 
 
 @pytest.mark.parametrize("name", ["head_mask", "rel_pos", "block_indices", "cu_seqlens"])
@@ -295,9 +337,12 @@ def test_bias_and_float_mask_add_up():
 def test_sink_per_query_is_a_sink():
     sinks = torch.randn(4)
     output, weights = call(s_aux=sinks, output_attentions=True)
-    output_q, weights_q = call(sinks=sinks[None, :, None, None].expand(2, 4, 6, 1), output_attentions=True)
+    output_q, weights_q = call(
+        sinks=sinks[None, :, None, None].expand(2, 4, 6, 1), output_attentions=True
+    )
     assert weights_q.shape == weights.shape == (2, 4, 6, 6)
-    # The same sum in another order: n + 1 terms, each off by an eps, weights of at most 1, values of at most 4.
+    # The same sum in another order: n + 1 terms, each off by an eps, weights of at most 1, values
+    # of at most 4.
     assert (weights - weights_q).abs().max() < 16 * EPS
     assert (output - output_q).abs().max() < 64 * EPS
     assert (weights.sum(-1) < 1).all()
@@ -311,12 +356,13 @@ def test_indices_are_the_only_keys():
 
 def test_packing_by_starts():
     starts = torch.tensor([0, 2, 6], dtype=torch.int32)
-    _, weights = call(cu_seq_lens_q=starts, cu_seq_lens_k=starts, output_attentions=True)
+    _, weights = call(batch=1, cu_seq_lens_q=starts, cu_seq_lens_k=starts, output_attentions=True)
     ids = torch.tensor([0, 0, 1, 1, 1, 1])
     assert torch.equal(weights > 0, (ids[:, None] == ids).expand_as(weights))
 
 
-# --- output_attentions ----------------------------------------------------------------------------------
+# --- output_attentions
+# ----------------------------------------------------------------------------------
 
 
 def test_output_attentions_in_the_config(tmp_path):
@@ -324,7 +370,9 @@ def test_output_attentions_in_the_config(tmp_path):
     model = transformers.AutoModel.from_config(config, attn_implementation="attn").eval()
     assert len(model(tokens()).attentions) == 2
     model.save_pretrained(tmp_path)
-    again = transformers.AutoModel.from_pretrained(tmp_path, attn_implementation="attn", output_attentions=True)
+    again = transformers.AutoModel.from_pretrained(
+        tmp_path, attn_implementation="attn", output_attentions=True
+    )
     assert len(again.eval()(tokens()).attentions) == 2
     again.config.output_attentions = False
     assert again(tokens()).get("attentions") is None
@@ -340,14 +388,17 @@ def test_weights_only_where_asked(monkeypatch):
     monkeypatch.setattr(
         attn.transformers,
         "scaled_dot_product_attention",
-        lambda *args, **kwargs: asked.append(kwargs.get("return_weights", False)) or inner(*args, **kwargs),
+        lambda *args, **kwargs: (
+            asked.append(kwargs.get("return_weights", False)) or inner(*args, **kwargs)
+        ),
     )
     model(tokens())
     model(tokens(), output_attentions=True)
     assert asked == [False, False, True, True]
 
 
-# --- Selections -----------------------------------------------------------------------------------------
+# --- Selections
+# -----------------------------------------------------------------------------------------
 
 
 def attentions_of(model, ids, **kwargs):
@@ -357,7 +408,9 @@ def attentions_of(model, ids, **kwargs):
 def test_selection_is_views_of_the_attentions():
     model, ids = llama(), tokens()
     expected = attentions_of(model, ids)
-    with attn.transformers.select(model, layers=[-1], heads=[1, 3], views=["received_sum", "weights"], rows=-2) as seen:
+    with attn.transformers.select(
+        model, layers=[-1], heads=[1, 3], views=["received_sum", "weights"], rows=-2
+    ) as seen:
         output = model(ids).logits
     assert list(seen) == ["model.layers.1.self_attn"] and len(seen[1].weights[0]) == 2
     assert torch.equal(seen[-1].weights, expected[1][:, [1, 3], -2:])
@@ -370,17 +423,26 @@ def test_selection_is_views_of_the_attentions():
 def test_selection_by_names_and_heads_of_each_layer():
     torch.manual_seed(0)
     config = transformers.BartConfig(
-        d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, vocab_size=99
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        vocab_size=99,
     )
     model = transformers.BartModel._from_config(config, attn_implementation="attn").eval()
     names = list(attn.transformers.attention_layers(model))
     assert names[0] == "encoder.layers.0.self_attn" and len(names) == 6
     ids = tokens()
-    seen = attn.transformers.select(model, heads={"decoder.*.encoder_attn": [2], 0: [0, 1]}, views="weights")
+    seen = attn.transformers.select(
+        model, heads={"decoder.*.encoder_attn": [2], 0: [0, 1]}, views="weights"
+    )
     outputs = model(ids, decoder_input_ids=ids[:, :7], output_attentions=True)
     seen.close()
     assert set(seen) == {names[0], "decoder.layers.0.encoder_attn", "decoder.layers.1.encoder_attn"}
-    assert torch.equal(seen["decoder.layers.1.encoder_attn"].weights, outputs.cross_attentions[1][:, [2]])
+    assert torch.equal(
+        seen["decoder.layers.1.encoder_attn"].weights, outputs.cross_attentions[1][:, [2]]
+    )
     assert torch.equal(seen[0].weights, outputs.encoder_attentions[0][:, :2])
     with pytest.raises(KeyError):
         seen["decoder.layers.0.self_attn"]
@@ -424,7 +486,8 @@ def test_selection_refuses():
     attn.transformers.select(model, views=["lse"]).close()
 
 
-# --- Caches, training, types ----------------------------------------------------------------------------
+# --- Caches, training, types
+# ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static", "offloaded_static"])
@@ -436,7 +499,9 @@ def test_caches_generate_the_same_tokens(kind, cache):
     window = {} if kind == "llama" else {"sliding_window": 4}
     config = config_of(kind, num_key_value_heads=2, head_dim=8, **window)
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = transformers.AutoModelForCausalLM.from_config(
+        config, attn_implementation="eager"
+    ).eval()
     ids, mask = tokens(), torch.ones(2, 12, dtype=torch.long)
     mask[1, :3] = 0
     made = []
@@ -444,7 +509,12 @@ def test_caches_generate_the_same_tokens(kind, cache):
         model.set_attn_implementation(implementation)
         made.append(
             model.generate(
-                ids, attention_mask=mask, max_new_tokens=12, min_new_tokens=12, do_sample=False, cache_implementation=cache
+                ids,
+                attention_mask=mask,
+                max_new_tokens=12,
+                min_new_tokens=12,
+                do_sample=False,
+                cache_implementation=cache,
             )
         )
     assert torch.equal(*made) and made[0].shape == (2, 24)
@@ -462,7 +532,8 @@ def loss_and_gradients(model, ids, checkpointing=False):
 
 
 def test_gradients_are_eagers():
-    """In float64, where eager keeps float32 in its softmax alone: relative errors of a few hundred float32 eps."""
+    """In float64, where eager keeps float32 in its softmax alone: relative errors of a few hundred
+    float32 eps."""
     model, ids = llama("eager").double(), tokens()
     loss, expected = loss_and_gradients(model, ids)
     model.set_attn_implementation("attn")
@@ -488,14 +559,16 @@ def test_dropout_follows_torchs_seed():
     assert torch.equal(loss_and_gradients(model, ids, checkpointing=True)[1], plain[1])
     weights = attentions_of(model, ids)[0]
     hidden = (weights == 0) & torch.ones(12, 12).tril().bool()
-    # Of 2 * 4 * 78 weights half are dropped: 312, standard deviation sqrt(624) / 2 = 12.5; six of them.
+    # Of 2 * 4 * 78 weights half are dropped: 312, standard deviation sqrt(624) / 2 = 12.5; six of
+    # them.
     assert abs(hidden.sum().item() - 312) < 75
     assert torch.equal(model.eval()(ids).logits, model(ids).logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_types(dtype):
-    """As near to float32 as eager in the same type is: attention is computed in float32 here, in halves there."""
+    """As near to float32 as eager in the same type is: attention is computed in float32 here, in
+    halves there."""
     ids = tokens()
     exact = llama("eager")(ids).logits
     eager, got = (llama(name).to(dtype)(ids).logits for name in ("eager", "attn"))
@@ -508,12 +581,26 @@ def test_half_types(dtype):
 
 def test_parts_of_a_model_may_differ():
     config = transformers.CLIPConfig(
-        text_config={"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 99},
-        vision_config={"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 32, "patch_size": 8},
+        text_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "vocab_size": 99,
+        },
+        vision_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+        },
     )
-    model = transformers.CLIPModel._from_config(config, attn_implementation={"text_config": "attn", "vision_config": "sdpa"})
+    model = transformers.CLIPModel._from_config(
+        config, attn_implementation={"text_config": "attn", "vision_config": "sdpa"}
+    )
     implementations = {
-        name: module.config._attn_implementation for name, module in attn.transformers.attention_layers(model).items()
+        name: module.config._attn_implementation
+        for name, module in attn.transformers.attention_layers(model).items()
     }
     assert set(implementations.values()) == {"attn", "sdpa"}
     with pytest.raises(ValueError, match="vision_model"):

@@ -1,14 +1,12 @@
-"""Tiny random models of every kind: configs cut down by the names of their fields, and inputs to them.
+"""Tiny random models of every kind: configs cut down by the names of their fields, and inputs to
+them.
 
-The names of sizes are much the same over all of transformers, so that a few patterns shrink nearly every
-config (`shrink`); what they cannot know stands in `OVERRIDES`. `inputs_of` makes inputs by the names of the
-parameters of a model's ``forward``.
+The names of sizes are much the same over all of transformers, so that a few patterns shrink nearly
+every config (`shrink`); what they cannot know stands in `OVERRIDES`. `inputs_of` makes inputs by
+the names of the parameters of a model's ``forward``.
 """
 
-import inspect
 import re
-
-import torch
 
 WIDTH, HEADS, HEAD, VOCAB, LENGTH, LAYERS = 32, 4, 8, 128, 12, 2
 
@@ -25,11 +23,18 @@ def _kv_heads(value, config):
 # Field name -> size: the first pattern that matches all of the name.
 _SIZES = [
     (r"num_feat_extract_layers|num_position_embeddings", lambda value, config: value),
-    (r"num_key_value_heads|num_kv_heads|n_head_kv|.*_kv_heads|.*key_value_heads|multi_query_group_num", _kv_heads),
+    (
+        r"num_key_value_heads|num_kv_heads|n_head_kv|.*_kv_heads|.*key_value_heads|multi_query_group_num",
+        _kv_heads,
+    ),
     (r".*heads|n_head|.*num_heads", _at_most(HEADS)),
     (r".*layers|n_layers?|.*depth|num_blocks|num_hidden_groups", _at_most(LAYERS)),
     (r".*head_dim|d_kv|kv_channels|attention_head_size", _at_most(HEAD)),
-    (r".*intermediate_size|.*ffn_dim|.*ffn_hidden_size|.*mlp_dim|n_inner|d_ff|inner_dim", _at_most(2 * WIDTH)),
+    (
+        r".*intermediate_size|.*ffn_dim|.*ffn_hidden_size|.*mlp_dim|n_inner|d_ff|inner_dim",
+        _at_most(2 * WIDTH),
+    ),
+    (r"rotary_dim", _at_most(HEAD // 2)),
     (r".*_lora_rank", _at_most(2 * HEAD)),
     (r".*vocab_size|.*vocab.*size.*", _at_most(VOCAB)),
     (r"(num|n)_(.*_)?experts", _at_most(4)),
@@ -39,8 +44,14 @@ _SIZES = [
     (r"image_size", _at_most(32)),
     (r"patch_size", _at_most(8)),
     (r"max_position_embeddings|n_positions|max_.*positions|max_seq_len.*|n_ctx", _at_most(512)),
-    (r"(.*_)?(hidden_size|d_model|n_embd|embed_dim|hidden_dim|model_dim|emb_dim|embedding_size|embedding_dim)", _at_most(WIDTH)),
-    (r"(.*_)?(projection_dim|proj_dim|width|decoder_dim|encoder_dim|d_embed|embed_size)|dim|hidden", _at_most(WIDTH)),
+    (
+        r"(.*_)?(hidden_size|d_model|n_embd|embed_dim|hidden_dim|model_dim|emb_dim|embedding_size|embedding_dim)",
+        _at_most(WIDTH),
+    ),
+    (
+        r"(.*_)?(projection_dim|proj_dim|width|decoder_dim|encoder_dim|d_embed|embed_size)|dim|hidden",
+        _at_most(WIDTH),
+    ),
 ]
 _SIZES = [(re.compile(f"(?:{pattern})$"), size) for pattern, size in _SIZES]
 _HEAD_NAMES = ("num_attention_heads", "n_head", "num_heads", "n_heads", "decoder_attention_heads")
@@ -66,18 +77,36 @@ def _size(name, value, config):
     return value
 
 
+def _rope(parameters: dict) -> dict:
+    """Sections of a rotary embedding over several axes: as many, of half a head (of what rotates) in all."""
+    parameters = {
+        name: _rope(value) if isinstance(value, dict) else value
+        for name, value in parameters.items()
+    }
+    if sections := parameters.get("mrope_section"):
+        half = int(HEAD * parameters.get("partial_rotary_factor", 1.0)) // 2
+        rest = [half // len(sections)] * (len(sections) - 1)
+        parameters["mrope_section"] = [half - sum(rest), *rest]
+    return parameters
+
+
 def shrink(config: dict, overrides: dict | None = None, tokens: set | None = None) -> dict:
-    """The same config, as a dict, with small sizes. `overrides` are by dotted path ("text_config.head_dim")."""
+    """The same config, as a dict, with small sizes. `overrides` are by dotted path
+    ("text_config.head_dim")."""
     overrides, tokens = overrides or {}, set() if tokens is None else tokens
     layers, small = _first(config, _LAYER_NAMES, None), {}
-    count = len(_each_kind(config["layer_types"])) if config.get("layer_types") and layers else LAYERS
+    count = (
+        len(_each_kind(config["layer_types"])) if config.get("layer_types") and layers else LAYERS
+    )
     for name, value in config.items():
         if not isinstance(name, str) or name in _DERIVED:
             continue
         if name == "per_layer_config" and value:
             value = {k: v for k, v in value.items() if int(k) < LAYERS}
         elif isinstance(value, dict) and name not in ("rope_parameters", "id2label", "label2id"):
-            inner = {k.partition(".")[2]: v for k, v in overrides.items() if k.startswith(f"{name}.")}
+            inner = {
+                k.partition(".")[2]: v for k, v in overrides.items() if k.startswith(f"{name}.")
+            }
             value = shrink(value, inner, tokens)
         elif isinstance(value, list) and layers and len(value) == layers and layers > LAYERS:
             value = _each_kind(value) if name == "layer_types" else value[:count]
@@ -89,8 +118,10 @@ def shrink(config: dict, overrides: dict | None = None, tokens: set | None = Non
                 tokens.add(value)
             else:
                 value = _size(name, value, config)
-        elif value is None and name == "head_dim":
-            value = HEAD
+        elif name == "rope_parameters" and isinstance(value, dict):
+            value = _rope(value)
+        elif value is None and name in ("head_dim", "num_key_value_heads"):
+            value = HEAD if name == "head_dim" else HEADS
         small[name] = value
     small.update({name: value for name, value in overrides.items() if "." not in name})
     return small

@@ -10,7 +10,9 @@ BATCH, DECODED, FRAMES = 2, 7, 2
 
 def _search(config, names, otherwise):
     """The first of these fields that the config or one of its parts has."""
-    parts = [config] + [getattr(config, key) for key in config.sub_configs if getattr(config, key, None) is not None]
+    parts = [config] + [
+        getattr(config, key) for key in config.sub_configs if getattr(config, key, None) is not None
+    ]
     for part in parts:
         for name in names:
             if (value := getattr(part, name, None)) is not None:
@@ -19,7 +21,9 @@ def _search(config, names, otherwise):
 
 
 def _width(config):
-    return _search(config, ("hidden_size", "d_model", "n_embd", "embed_dim", "encoder_hidden_size"), 32)
+    return _search(
+        config, ("hidden_size", "d_model", "n_embd", "embed_dim", "encoder_hidden_size"), 32
+    )
 
 
 def _ids(length):
@@ -55,7 +59,9 @@ def _video(config):
 
 
 def _mels(config):
-    return _search(config, ("num_mel_bins", "input_feat_per_channel", "feature_size", "num_mel_filters"), 80)
+    return _search(
+        config, ("num_mel_bins", "input_feat_per_channel", "feature_size", "num_mel_filters"), 80
+    )
 
 
 def _grid(config):
@@ -66,7 +72,9 @@ def _patches(config):
     """Rows of flattened patches, as many as `_grid` has."""
     patch = _search(config, ("patch_size",), 8)
     patch = patch if isinstance(patch, int) else patch[0]
-    return torch.randn(48, _channels(config) * _search(config, ("temporal_patch_size",), 1) * patch * patch)
+    return torch.randn(
+        48, _channels(config) * _search(config, ("temporal_patch_size",), 1) * patch * patch
+    )
 
 
 def _boxes(config):
@@ -81,11 +89,13 @@ def _embeddings(length):
 _TEXT = {"input_ids": _ids(LENGTH), "attention_mask": _ones(LENGTH)}
 _DECODER = {"decoder_input_ids": _ids(DECODED)}
 _SERIES = {
-    "past_values": lambda c: torch.randn(BATCH, c.context_length + max(getattr(c, "lags_sequence", [0])))
+    "past_values": lambda c: torch.randn(
+        BATCH, c.context_length + max(getattr(c, "lags_sequence", [0]))
+    )
 }
 
-# What to try, in this order: each is used as far as `forward` has such parameters, and left if it has not
-# the one in front.
+# What to try, in this order: each is used as far as `forward` has such parameters, and left if it
+# has not the one in front.
 _VARIANTS = [
     {**_TEXT, **_DECODER, "bbox": _boxes},
     {**_TEXT, **_DECODER},
@@ -94,14 +104,33 @@ _VARIANTS = [
     {"pixel_values": _pixels, **_DECODER},
     {"pixel_values": _video},
     {"pixel_values_videos": _video},
-    {"pixel_values": _patches, "image_grid_thw": _grid, "grid_thw": _grid, "cu_seqlens": lambda c: torch.tensor([0, 16, 48])},
+    {
+        "pixel_values": _patches,
+        "image_grid_thw": _grid,
+        "grid_thw": _grid,
+        "cu_seqlens": lambda c: torch.tensor([0, 16, 48]),
+    },
     {"hidden_states": _patches, "grid_thw": _grid},
     {"hidden_states": _patches, "image_grid_thw": _grid},
-    {"input_features": lambda c: torch.randn(BATCH, _mels(c), 2 * _search(c, ("max_source_positions",), 32)), **_DECODER},
+    {
+        "input_features": lambda c: torch.randn(
+            BATCH, _mels(c), 2 * _search(c, ("max_source_positions",), 32)
+        ),
+        **_DECODER,
+    },
     {"input_features": lambda c: torch.randn(BATCH, _mels(c), 64), **_DECODER},
-    {"input_features": lambda c: torch.randn(BATCH, 64, _mels(c)), "attention_mask": _ones(64), **_DECODER},
+    {
+        "input_features": lambda c: torch.randn(BATCH, 64, _mels(c)),
+        "attention_mask": _ones(64),
+        **_DECODER,
+    },
     {"input_features": lambda c: torch.randn(BATCH, 64, _mels(c)), **_DECODER},
-    {"input_features": lambda c: torch.randn(BATCH, 64, _search(c, ("feature_projection_input_dim",), 160)), **_DECODER},
+    {
+        "input_features": lambda c: torch.randn(
+            BATCH, 64, _search(c, ("feature_projection_input_dim",), 160)
+        ),
+        **_DECODER,
+    },
     {"input_features": lambda c: torch.randn(BATCH, 1, 64, _mels(c))},
     {"input_features": lambda c: torch.randn(BATCH, 1, 1024, _mels(c)), **_TEXT},
     {"input_values": lambda c: torch.randn(BATCH, 4000), **_DECODER},
@@ -116,7 +145,11 @@ _VARIANTS = [
     {"query_embeds": _embeddings(DECODED), "encoder_hidden_states": _embeddings(LENGTH)},
     {"input_ids": _ids(LENGTH), "encoder_hidden_states": _embeddings(DECODED)},
     {**_SERIES},
-    {"past_values": lambda c: torch.randn(BATCH, c.context_length, _search(c, ("num_input_channels",), 1))},
+    {
+        "past_values": lambda c: torch.randn(
+            BATCH, c.context_length, _search(c, ("num_input_channels",), 1)
+        )
+    },
     {"x": _pixels},
     {"audio_values": lambda c: torch.randn(BATCH, 1, 4000)},
 ]
@@ -130,7 +163,9 @@ def variants(model):
             continue
         try:
             torch.manual_seed(1)
-            made = {name: make(model.config) for name, make in variant.items() if name in parameters}
+            made = {
+                name: make(model.config) for name, make in variant.items() if name in parameters
+            }
         except (AttributeError, TypeError, RuntimeError, IndexError, KeyError):
             continue
         yield made
