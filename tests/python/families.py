@@ -240,6 +240,10 @@ def _full_rows(outputs):
     }
 
 
+def _but_attentions(outputs):
+    return {name: tensor for name, tensor in outputs.items() if "attentions" not in name}
+
+
 def compare_all(expected, got, noisy, real=None):
     if expected.keys() != got.keys():
         missing, new = expected.keys() - got.keys(), got.keys() - expected.keys()
@@ -281,8 +285,10 @@ def switch(model, implementation):
 
 
 def fitting_inputs(model, wanted):
-    """(inputs, outputs, calls) of the first variant that reaches one of the wanted classes, else of the
-    first that reaches any."""
+    """(inputs, outputs, calls) of the first variant that reaches one of the wanted classes.
+
+    If none does, of the first that reaches any.
+    """
     reasons, other = [], None
     for inputs in variants(model):
         calls = Calls()
@@ -321,6 +327,8 @@ def check_forward(model, inputs, calls, report, implementation):
             raise Mismatch(f"ran {ran.classes}, eager {calls.classes}")
         if model.config.model_type in WITHOUT_SINK:
             got = _full_rows(got)
+        if not kwargs:  # some models hand on what eager returns, asked or not
+            expected, got = _but_attentions(expected), _but_attentions(got)
         compare_all(expected, got, noisy)
         report.attentions += sum("attentions" in name for name in expected)
 
@@ -492,11 +500,8 @@ def main():
         reports[family] = check_apart(family, arguments.implementation)
         print(row(family, reports[family]), flush=True)
     passed = sum(report.passed for report in reports.values())
-    print(
-        f"\n{passed} of {len(reports)} families pass; {
-            sum(bool(r.generated) for r in reports.values())
-        } generate."
-    )
+    generate = sum(bool(report.generated) for report in reports.values())
+    print(f"\n{passed} of {len(reports)} families pass; {generate} generate.")
     return 0 if all(not report.problems for report in reports.values()) else 1
 
 

@@ -78,7 +78,7 @@ def _size(name, value, config):
 
 
 def _rope(parameters: dict) -> dict:
-    """Sections of a rotary embedding over several axes: as many, of half a head (of what rotates) in all."""
+    """Sections of a rotary embedding over several axes: as many, half of what rotates in all."""
     parameters = {
         name: _rope(value) if isinstance(value, dict) else value
         for name, value in parameters.items()

@@ -150,6 +150,20 @@ _VARIANTS = [
             BATCH, c.context_length, _search(c, ("num_input_channels",), 1)
         )
     },
+    {
+        "flattened_patches": lambda c: torch.cat(
+            [
+                torch.ones(BATCH, 9, 2),
+                torch.randn(BATCH, 9, 3 * _search(c, ("patch_size",), 8) ** 2),
+            ],
+            -1,
+        ),
+        **_DECODER,
+    },
+    {"pixel_values": lambda c: torch.randn(BATCH, 2, _channels(c), 32, 32)},
+    {"pixel_values": lambda c: torch.randn(BATCH, _channels(c), 32, 320)},
+    {"pixel_values": lambda c: torch.randn(BATCH, _channels(c), 64, 64)},
+    {"pixel_values": _pixels, "input_ids": _ids(LENGTH), "bbox": _boxes},
     {"x": _pixels},
     {"audio_values": lambda c: torch.randn(BATCH, 1, 4000)},
 ]
