@@ -95,11 +95,12 @@ def shrink(config: dict, overrides: dict | None = None, tokens: set | None = Non
     ("text_config.head_dim")."""
     overrides, tokens = overrides or {}, set() if tokens is None else tokens
     layers, small = _first(config, _LAYER_NAMES, None), {}
+    stages = "depths" in config or "hidden_sizes" in config  # lists of these stay as they are
     count = (
         len(_each_kind(config["layer_types"])) if config.get("layer_types") and layers else LAYERS
     )
     for name, value in config.items():
-        if not isinstance(name, str) or name in _DERIVED:
+        if not isinstance(name, str) or (name in _DERIVED and not stages):
             continue
         if name == "per_layer_config" and value:
             value = {k: v for k, v in value.items() if int(k) < LAYERS}
@@ -108,7 +109,7 @@ def shrink(config: dict, overrides: dict | None = None, tokens: set | None = Non
                 k.partition(".")[2]: v for k, v in overrides.items() if k.startswith(f"{name}.")
             }
             value = shrink(value, inner, tokens)
-        elif isinstance(value, list) and layers and len(value) == layers and layers > LAYERS:
+        elif isinstance(value, list) and len(value) == layers and layers > LAYERS and not stages:
             value = _each_kind(value) if name == "layer_types" else value[:count]
         elif name in _LAYER_NAMES and isinstance(value, int) and value > 0:
             value = min(value, count)
@@ -118,6 +119,8 @@ def shrink(config: dict, overrides: dict | None = None, tokens: set | None = Non
                 tokens.add(value)
             else:
                 value = _size(name, value, config)
+        elif name == "attn_logit_softcapping" and value:
+            value = 0.5  # of tiny scores
         elif name == "rope_parameters" and isinstance(value, dict):
             value = _rope(value)
         elif value is None and name in ("head_dim", "num_key_value_heads"):

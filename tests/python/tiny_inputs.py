@@ -68,10 +68,14 @@ def _grid(config):
     return torch.tensor([[1, 4, 4], [1, 4, 8]])
 
 
+def _patch(config):
+    patch = _search(config, ("patch_size",), 8)
+    return patch if isinstance(patch, int) else patch[0]
+
+
 def _patches(config):
     """Rows of flattened patches, as many as `_grid` has."""
-    patch = _search(config, ("patch_size",), 8)
-    patch = patch if isinstance(patch, int) else patch[0]
+    patch = _patch(config)
     return torch.randn(
         48, _channels(config) * _search(config, ("temporal_patch_size",), 1) * patch * patch
     )
@@ -110,12 +114,27 @@ _VARIANTS = [
         "grid_thw": _grid,
         "cu_seqlens": lambda c: torch.tensor([0, 16, 48]),
     },
+    {
+        "pixel_values": lambda c: _patches(c).unflatten(-1, (_channels(c), _patch(c), -1)),
+        "image_grid_thw": _grid,
+        "grid_thw": _grid,
+    },
     {"hidden_states": _patches, "grid_thw": _grid},
     {"hidden_states": _patches, "image_grid_thw": _grid},
     {
         "input_features": lambda c: torch.randn(
             BATCH, _mels(c), 2 * _search(c, ("max_source_positions",), 32)
         ),
+        **_DECODER,
+    },
+    {
+        "input_features": lambda c: torch.randn(BATCH, _mels(c), 64),
+        "input_features_mask": _ones(64),
+        "feature_lens": lambda c: torch.full((BATCH,), 64),
+        **_DECODER,
+    },
+    {
+        "input_features": lambda c: torch.randn(BATCH, 64, _search(c, ("input_dim",), 160)),
         **_DECODER,
     },
     {"input_features": lambda c: torch.randn(BATCH, _mels(c), 64), **_DECODER},
