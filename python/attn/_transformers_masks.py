@@ -287,5 +287,9 @@ def attention_mask(
         reading.read(mask_function)
         rules = _with_padding(reading.rules(batch_size), padding, batch_size, keys)
     except _Unreadable:
-        rules = None
+        rules, booleans = None, make()
+
+        def make():
+            return booleans
+
     return RuleMask(rules, make, (batch_size, 1, q_length, kv_length), dtype, torch.device(device))

@@ -84,7 +84,7 @@ def attention_forward(
     attention_mask      None, a boolean (True may attend) or additive tensor that broadcasts to
                         [batch, heads, n_query, n_key], or what `attention_mask` of this module made
     scaling             None: 1/sqrt(d)
-    is_causal           where there is no mask; None: the module's own ``is_causal``, if it has one
+    is_causal           True where there is no mask: query i sees keys up to i
     position_bias       added to the scores, broadcasts to [batch, heads, n_query, n_key]
     s_aux               [heads]: a logit a head that takes its share and gives no value (GPT-OSS)
     sinks               [batch, heads, n_query, 1]: the same, one a query (Inkling)
@@ -109,7 +109,7 @@ def attention_forward(
         attention_mask = (
             attention_mask.allowed() if attention_mask.untouched else attention_mask.dense()
         )
-    _put_mask(options, module, query, attention_mask, is_causal)
+    _put_mask(options, query, attention_mask, is_causal)
     if lengths[0] is not None:
         _put_packing(options, *lengths)
     if indices is not None:
@@ -125,7 +125,9 @@ def attention_forward(
         options["dropout_p"] = dropout
         options["seed"] = int(torch.randint(2**62, ()))
     call = _call_with_sink_per_query if sinks is not None else _call
-    output, weights = call(module, query, key, value, options, _weights_wanted(kwargs), sinks)
+    output, weights = call(
+        module, query, key, value, options, _weights_wanted(module, kwargs), sinks
+    )
     return output.transpose(1, 2).contiguous(), weights
 
 
@@ -144,26 +146,24 @@ def _refuse_unknown(module, kwargs):
             )
 
 
-def _weights_wanted(kwargs) -> bool:
-    """Whether ``output_attentions`` was given to this call, or to a model around it that records
-    outputs."""
-    if kwargs.get("output_attentions"):
+def _weights_wanted(module, kwargs) -> bool:
+    """Whether ``output_attentions`` was given: to this call, in the config, or to a model around it."""
+    config = getattr(module, "config", None)
+    if kwargs.get("output_attentions") or getattr(config, "output_attentions", False):
         return True
     collected = _active_collector.get()
     return collected is not None and any("attentions" in name for name in collected)
 
 
-def _put_mask(options, module, query, mask, is_causal):
+def _put_mask(options, query, mask, is_causal):
     """Says the mask by rules where it can be; else by the tensor.
 
-    `attention_mask` never says by None what a mask hides. Where a model has no mask of its own
-    accord,
-    "eager" hides nothing, "sdpa" what is_causal says: taken to be False in a module that does not
-    say.
+    `attention_mask` never says by None what a mask hides, so that None is a model's own word: as in
+    "eager" nothing is hidden, unless this very call says is_causal. A module's attribute is not
+    asked: BridgeTower's image layers have is_causal = True and no mask, and are not causal.
     """
     if mask is None:
-        causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
-        options["is_causal"] = bool(causal) and query.shape[2] > 1
+        options["is_causal"] = bool(is_causal) and query.shape[2] > 1
     elif isinstance(mask, RuleMask):
         options.update(mask.options)
     else:
