@@ -147,7 +147,7 @@ def _refuse_unknown(module, kwargs):
 
 
 def _weights_wanted(module, kwargs) -> bool:
-    """Whether ``output_attentions`` was given: to this call, in the config, or to a model around it."""
+    """Whether ``output_attentions`` was given: to this call, in the config, or to the model."""
     config = getattr(module, "config", None)
     if kwargs.get("output_attentions") or getattr(config, "output_attentions", False):
         return True

@@ -92,10 +92,22 @@ def _embeddings(length):
 
 _TEXT = {"input_ids": _ids(LENGTH), "attention_mask": _ones(LENGTH)}
 _DECODER = {"decoder_input_ids": _ids(DECODED)}
+
+
+def _past(config):
+    return config.context_length + max(getattr(config, "lags_sequence", [0]))
+
+
+def _times(length):
+    return lambda c: torch.randn(BATCH, length(c), c.num_time_features)
+
+
 _SERIES = {
-    "past_values": lambda c: torch.randn(
-        BATCH, c.context_length + max(getattr(c, "lags_sequence", [0]))
-    )
+    "past_values": lambda c: torch.randn(BATCH, _past(c)),
+    "past_observed_mask": lambda c: torch.ones(BATCH, _past(c)),
+    "past_time_features": _times(_past),
+    "future_values": lambda c: torch.randn(BATCH, c.prediction_length),
+    "future_time_features": _times(lambda c: c.prediction_length),
 }
 
 # What to try, in this order: each is used as far as `forward` has such parameters, and left if it

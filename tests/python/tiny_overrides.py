@@ -64,6 +64,14 @@ OVERRIDES: dict[str, dict] = {
     "moonshine_streaming": {"num_key_value_heads": 4},
     "paddleocr_vl": _SECTIONS,
     "patchtsmixer": {"self_attn": True},
+    "pix2struct": {
+        "vision_config.patch_embed_hidden_size": 192,
+        "patch_embed_hidden_size": 192,
+    },
+    "kosmos2_5": {
+        "vision_config.patch_embed_hidden_size": 192,
+        "patch_embed_hidden_size": 192,
+    },
     "pocket_tts": {"flow_head_config.condition_dim": 32},
     "qwen2_5_vl": _SECTIONS,
     "qwen2_vl": _SECTIONS,
