@@ -41,6 +41,10 @@ class Rules:
     query_documents: torch.Tensor | None = None
     key_documents: torch.Tensor | None = None
 
+    def hide_nothing(self) -> bool:
+        hiding = (self.window, self.key_mask, self.key_lengths, self.query_documents)
+        return not self.causal and all(rule is None for rule in hiding)
+
     def options(self) -> dict:
         """The same as keyword arguments of `attn.torch.scaled_dot_product_attention`."""
         options = {"is_causal": self.causal, "query_offset": self.query_offset}
@@ -250,6 +254,7 @@ def attention_mask(
     kv_offset=0,
     mask_function=hf.causal_mask_function,
     attention_mask=None,
+    allow_is_bidirectional_skip=False,
     use_vmap=False,
     dtype=torch.float32,
     device="cpu",
@@ -258,10 +263,9 @@ def attention_mask(
     """libattn's entry of transformers' ``AttentionMaskInterface``; the arguments are
     ``eager_mask``'s.
 
-    Returns a `RuleMask`; while torch traces, and values cannot be looked at, the additive mask of
-    ``eager_mask``.
-    Never None, which other implementations take for the causal rule in some modules and for no mask
-    in others.
+    Returns, as ``eager_mask``, None where nothing is hidden and the caller allows to say so; else a
+    `RuleMask`; while torch traces, and values cannot be looked at, what ``eager_mask`` returns. The
+    causal rule is never said by None.
     """
     call = {
         "batch_size": batch_size,
@@ -277,7 +281,8 @@ def attention_mask(
     if torch.compiler.is_compiling() or any(
         is_tracing(value) for value in (attention_mask, q_offset) if isinstance(value, torch.Tensor)
     ):
-        return hf.eager_mask(**call, dtype=dtype)
+        skip = allow_is_bidirectional_skip
+        return hf.eager_mask(**call, dtype=dtype, allow_is_bidirectional_skip=skip)
     make = partial(hf.sdpa_mask, **call, allow_is_causal_skip=False)
     queries = range(int(q_offset), int(q_offset) + q_length)
     keys = range(int(kv_offset), int(kv_offset) + kv_length)
@@ -292,4 +297,6 @@ def attention_mask(
         def make():
             return booleans
 
+    if allow_is_bidirectional_skip and rules is not None and rules.hide_nothing():
+        return None
     return RuleMask(rules, make, (batch_size, 1, q_length, kv_length), dtype, torch.device(device))

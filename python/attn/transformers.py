@@ -158,8 +158,8 @@ def _weights_wanted(module, kwargs) -> bool:
 def _put_mask(options, query, mask, is_causal):
     """Says the mask by rules where it can be; else by the tensor.
 
-    `attention_mask` never says by None what a mask hides, so that None is a model's own word: as in
-    "eager" nothing is hidden, unless this very call says is_causal. A module's attribute is not
+    None hides nothing, as in "eager" (`attention_mask` never says the causal rule by it), unless
+    this very call says is_causal. A module's attribute is not
     asked: BridgeTower's image layers have is_causal = True and no mask, and are not causal.
     """
     if mask is None:

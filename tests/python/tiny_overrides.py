@@ -14,7 +14,7 @@ _BACKBONE = {
     "backbone": None,
     "backbone_config": {**_RESNET, "out_features": ["stage4"]},
 }
-_SERIES = {"prediction_length": 4, "context_length": 8, "lags_sequence": [1, 2]}
+_SERIES = {"prediction_length": 4, "context_length": 8}
 
 _SECTIONS = {
     "text_config.rope_parameters": {
