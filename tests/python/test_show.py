@@ -23,7 +23,19 @@ import browser as browsers  # noqa: E402
 import pages  # noqa: E402
 
 ATTN = Path(os.environ.get("ATTN_BIN", ROOT / "build" / "attn"))
-HOSTILE = ["<b>bold</b>", "</script>", "&amp;", '"', "'", "naïve", "日本", "$x_1$", "a\nb", "", " "]
+HOSTILE = [
+    "<b>bold</b>",
+    "</script>",
+    "&amp;",
+    '"',
+    "'",
+    "naïve",
+    "日本",
+    r"$\no{$",
+    "a\nb",
+    "",
+    " ",
+]
 WORDS = "the old doctor was tired , so she slept".split()
 LAYERS, HEADS, QUERIES, KEYS = 2, 3, 9, 9
 
@@ -416,6 +428,7 @@ def test_path_lies_over_the_matrix(matplotlib):
     x, y = ax.lines[0].get_data()
     np.testing.assert_array_equal(x, views.path.reshape(-1))
     np.testing.assert_array_equal(y, np.repeat(np.arange(9), 2))
+    assert ax.lines[0].get_color() == "#d55e00"  # of no part of the scale
     np.testing.assert_array_equal(ax.images[0].get_array(), views.head_mean)
     partial = np.array([[0, 1], [-1, -1], [1, 2]])
     np.testing.assert_array_equal(axes_of(partial, view="path").lines[0].get_xdata(), [0, 1, 1, 2])
@@ -485,13 +498,13 @@ def test_words_are_not_formulas(matplotlib, tmp_path):
     """Nor do line ends or long words make room where there is none."""
     words = [*HOSTILE, "x" * 300]
     for kind in ("matrix", "lines", "bars"):
-        picture = attn.show(soft(len(words), len(words)), tokens=words, kind=kind, title="$a$")
+        picture = attn.show(soft(len(words), len(words)), tokens=words, kind=kind, title=r"$\no{$")
         picture.save(tmp_path / "words.svg")
         picture.save(tmp_path / "words.png", dpi=40)
         ax = picture.axes()
         labels = [label.get_text() for label in (ax.get_yticklabels() if kind == "lines"
                                                  else ax.get_xticklabels())]  # fmt: skip
-        assert labels[:5] == HOSTILE[:5] and labels[7:11] == ["$x_1$", "a b", "", "␣"]
+        assert labels[:5] == HOSTILE[:5] and labels[7:11] == [r"$\no{$", "a b", "", "␣"]
         assert max(map(len, labels)) == 24
 
 
