@@ -96,7 +96,10 @@ def layer_table(options):
     rows = []
     for n in options.lengths:
         x = torch.randn(1, n, HEADS * WIDTH)
-        first, last = torch.nn.Linear(HEADS * WIDTH, 3 * HEADS * WIDTH), torch.nn.Linear(HEADS * WIDTH, HEADS * WIDTH)
+        first, last = (
+            torch.nn.Linear(HEADS * WIDTH, 3 * HEADS * WIDTH),
+            torch.nn.Linear(HEADS * WIDTH, HEADS * WIDTH),
+        )
         runs = {
             "attn": layer(attn.torch.scaled_dot_product_attention, x, first, last),
             "sdpa": layer(F.scaled_dot_product_attention, x, first, last),
@@ -104,7 +107,9 @@ def layer_table(options):
         row = ratios(str(n), runs, options)
         rows.append(row + [processor_share(run, options) for run in runs.values()])
     header = ["tokens", "attn, ms", "sdpa", "attn: processors used", "sdpa: processors used"]
-    print(f"Linear, attention, linear ({report.cpu_count()} processors, {torch.get_num_threads()} threads):\n")
+    print(
+        f"Linear, attention, linear ({report.cpu_count()} processors, {torch.get_num_threads()} threads):\n"
+    )
     report.print_table(header, rows, options.markdown)
 
 
@@ -156,7 +161,9 @@ def main():
         options.lengths, options.seconds = (16,), 0.02
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
-    report.print_about(report.about(Package, attn.Context().isa, ["torch", "numpy"]), options.markdown)
+    report.print_about(
+        report.about(Package, attn.Context().isa, ["torch", "numpy"]), options.markdown
+    )
     for table in (attention_table, layer_table, gradient_table, overhead_table):
         table(options)
 

@@ -17,10 +17,14 @@ class Views(dict):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"no view {name!r} was asked for: there are {list(self)}") from None
+            raise AttributeError(
+                f"no view {name!r} was asked for: there are {list(self)}"
+            ) from None
 
     def __repr__(self) -> str:
-        return "Views(" + ", ".join(f"{k}: {tuple(v.shape)} {v.dtype}" for k, v in self.items()) + ")"
+        return (
+            "Views(" + ", ".join(f"{k}: {tuple(v.shape)} {v.dtype}" for k, v in self.items()) + ")"
+        )
 
 
 class Sizes:
@@ -158,9 +162,7 @@ class Request:
     def shapes(self, query: Sequence[int], key: Sequence[int], fields: Fields):
         """{array: (shape, type)}; fields: with starts, heads and rows."""
         sizes = Sizes(query, key, fields, self.top)
-        return {
-            name: (ARRAYS[name][0](sizes, fields), dtype) for name, dtype in self.types.items()
-        }
+        return {name: (ARRAYS[name][0](sizes, fields), dtype) for name, dtype in self.types.items()}
 
 
 def _block(parameter: Any) -> tuple[int, int]:

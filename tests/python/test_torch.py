@@ -79,7 +79,9 @@ def test_grid(size, heads, dtype, kind):
 
     theirs = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=True)
     _, of_theirs, *_ = expected(q, k, v, mask, causal, dtype)
-    assert_within(output, theirs.double().numpy(), of_output + of_theirs + 2 * rounding * np.abs(o) + 2 * tiny)
+    assert_within(
+        output, theirs.double().numpy(), of_output + of_theirs + 2 * rounding * np.abs(o) + 2 * tiny
+    )
 
 
 def expected(q, k, v, mask, causal, dtype):
@@ -93,7 +95,10 @@ def expected(q, k, v, mask, causal, dtype):
         visible = mask.numpy()
     scores, w, o, sizes = bounds.exact(q, k, v, bias=bias, visible=visible)
     # NumPy has no bfloat16: its spacing is 2^16 times float32's.
-    factor, numpy_type = 1, np.dtype(str(dtype).removeprefix("torch.").replace("bfloat16", "float32"))
+    factor, numpy_type = (
+        1,
+        np.dtype(str(dtype).removeprefix("torch.").replace("bfloat16", "float32")),
+    )
     if dtype == torch.bfloat16:
         factor = 2**16
     of_weights, of_output = bounds.errors(q, v, scores, w, sizes, numpy_type)
@@ -119,7 +124,9 @@ def test_shapes_that_sdpa_takes():
     mask = normal(3, 2, 1, 7, 9) > -1
     mask[..., 0] = True
     output, views = sdpa(q, k, k, mask, views=["weights", "entropy"])
-    wanted = F.scaled_dot_product_attention(q, k.expand(3, 2, -1, -1, -1), k.expand(3, 2, -1, -1, -1), mask)
+    wanted = F.scaled_dot_product_attention(
+        q, k.expand(3, 2, -1, -1, -1), k.expand(3, 2, -1, -1, -1), mask
+    )
     torch.testing.assert_close(output, wanted)
     assert views.weights.shape == (3, 2, 4, 7, 9) and views.entropy.shape == (3, 2, 4, 7)
 
@@ -263,8 +270,8 @@ def test_gradients_of_chosen_heads_and_half_types():
     weights = attn.torch.attention(q, q, q, views="weights", heads=[1, 3])[1]
     all_heads = attn.torch.attention(q, q, q, views="weights")[1]
     g = normal(1, 2, 6, 6, dtype=torch.float64)
-    a, = torch.autograd.grad(weights, q, g)
-    b, = torch.autograd.grad(all_heads[:, [1, 3]], q, g)
+    (a,) = torch.autograd.grad(weights, q, g)
+    (b,) = torch.autograd.grad(all_heads[:, [1, 3]], q, g)
     assert torch.equal(a, b)
     half = normal(1, 4, 6, 8, dtype=torch.bfloat16, grad=True)
     sdpa(half, half, half).sum().backward()
@@ -280,7 +287,7 @@ def test_views_without_gradients():
 
 def test_second_derivatives_are_refused():
     q = double(1, 1, 3, 2)
-    gradient, = torch.autograd.grad(sdpa(q, q, q).sum(), q, create_graph=True)
+    (gradient,) = torch.autograd.grad(sdpa(q, q, q).sum(), q, create_graph=True)
     with pytest.raises(NotImplementedError, match="first derivatives alone"):
         gradient.sum().backward()
 
@@ -451,7 +458,9 @@ def test_additive_attention():
     mask = torch.tensor([[True] * 4, [True, True, False, False]])[:, None]
     output, weights = layer(query, key, value, mask=mask)
     hidden = torch.tanh(
-        layer.query_projection(query)[:, :, None] + layer.key_projection(key)[:, None] + layer.offset
+        layer.query_projection(query)[:, :, None]
+        + layer.key_projection(key)[:, None]
+        + layer.offset
     )
     scores = (hidden @ layer.weight).masked_fill(~mask, -torch.inf)
     wanted = scores.softmax(-1)

@@ -63,7 +63,9 @@ def _check_options(options: Options) -> None:
                 f"{name}: attn.attention takes functions, PyTorch's operators cannot"
             )
     for name, value in options.items():
-        if name in ("scale", "softcap", "temperature", "sigmoid_bias") and isinstance(value, Tensor):
+        if name in ("scale", "softcap", "temperature", "sigmoid_bias") and isinstance(
+            value, Tensor
+        ):
             raise TypeError(f"{name} is a tensor: expected a number (learned factors: scales)")
 
 
@@ -150,7 +152,9 @@ def attention(
     seen = Views()
     for name in request.types:
         tensor = made[name] if _has_gradient(name, made[name], fields) else made[name].detach()
-        seen[name] = tensor.to(query.dtype) if name == "weights" and tensor.dtype == dtype else tensor
+        seen[name] = (
+            tensor.to(query.dtype) if name == "weights" and tensor.dtype == dtype else tensor
+        )
     return output, next(iter(seen.values())) if isinstance(views, str) and len(seen) == 1 else seen
 
 
