@@ -156,8 +156,8 @@ def attention(
             ndarray, anything with DLPack (used in place), or a nested list.
         key: [..., n_key, d], value: [..., n_key, d_value]; their heads may divide query's.
         views: which views of the weights to return: a name, names, or {name: parameter}:
-            "weights" [..., heads, n_query, n_key] (parameter: "float16", "uint8"); "lse" (log-sum-
-            exp), "argmax", "entropy" (nats), "span", "distance" (keys), "max_logit" [..., heads,
+            "weights" [..., heads, n_query, n_key] (parameter: "float16", "uint8"); "lse" (log-sum-exp),
+            "argmax", "entropy" (nats), "span", "distance" (keys), "max_logit" [..., heads,
             n_query]; "received_sum", "received_mean", "received_max", "window_sum" (parameter: over
             how many last queries) [..., heads, n_key]; "top" (parameter: k), which gives top_weights
             and top_keys [..., heads, n_query, k]; "block_sums" (parameter: (queries, keys) of a

@@ -121,8 +121,12 @@ class Options(TypedDict, total=False):
     Normalizer:
         normalizer: "softmax", "softmax-one", "sigmoid", "sparsemax", "entmax", "relu", "relu2",
             "linear" or "hardmax".
-        temperature: divides scores. alpha: of entmax. sigmoid_bias: added by sigmoid.
-        gumbel: adds Gumbel noise. dropout: probability of a weight to become 0; seed: of both.
+        temperature: divides scores.
+        alpha: of entmax.
+        sigmoid_bias: added to scores by sigmoid.
+        gumbel: adds Gumbel noise to scores.
+        dropout: probability of a weight to become 0.
+        seed: of both kinds of noise.
         local: a Local.
     """
 
