@@ -159,8 +159,8 @@ def _put_mask(options, query, mask, is_causal):
     """Says the mask by rules where it can be; else by the tensor.
 
     None hides nothing, as in "eager" (`attention_mask` never says the causal rule by it), unless
-    this very call says is_causal. A module's attribute is not
-    asked: BridgeTower's image layers have is_causal = True and no mask, and are not causal.
+    this very call says is_causal. A module's attribute is not asked: BridgeTower's image layers
+    have is_causal = True and no mask, and are not causal.
     """
     if mask is None:
         options["is_causal"] = bool(is_causal) and query.shape[2] > 1

@@ -23,6 +23,7 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import resource
 import sys
 import traceback
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 EPS = torch.finfo(torch.float32).eps
 NEW_TOKENS = 6
+MEMORY = 8 << 30  # bytes of addresses for one family's process, of which torch maps about three
 MODELS = Path(transformers.__file__).parent / "models"
 
 
@@ -449,6 +451,8 @@ def check(family: str, implementation="attn") -> Report:
 
 def _worker(family, implementation, pipe):
     torch.set_num_threads(1)
+    # A family whose sizes tiny.py does not know must not take the machine with it.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.stderr = open(os.devnull, "w")
     try:
         pipe.send(check(family, implementation))

@@ -109,6 +109,8 @@ def shrink(config: dict, overrides: dict | None = None, tokens: set | None = Non
                 k.partition(".")[2]: v for k, v in overrides.items() if k.startswith(f"{name}.")
             }
             value = shrink(value, inner, tokens)
+        elif name == "image_size" and isinstance(value, (list, tuple)):
+            value = [min(side, 32) for side in value]
         elif isinstance(value, list) and len(value) == layers and layers > LAYERS and not stages:
             value = _each_kind(value) if name == "layer_types" else value[:count]
         elif name in _LAYER_NAMES and isinstance(value, int) and value > 0:

@@ -123,5 +123,6 @@ OVERRIDES: dict[str, dict] = {
     },
     "nemotron_h": {"layers_block_type": ["mamba", "attention"]},
     "recurrent_gemma": {"num_hidden_layers": 3},
+    "swin": {"embed_dim": 24},
     "time_series_transformer": _SERIES,
 }
