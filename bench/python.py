@@ -149,14 +149,23 @@ def overhead_table(options):
     report.print_table(["call", "µs"], rows, options.markdown)
 
 
+TABLES = {
+    "attention": attention_table,
+    "layer": layer_table,
+    "gradients": gradient_table,
+    "overhead": overhead_table,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS)
     parser.add_argument("--threads", type=int, default=report.cpu_count())
     parser.add_argument("--seconds", type=float, default=1.0, help="of each contender in each case")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    options.lengths = LENGTHS
     if options.quick:
         options.lengths, options.seconds = (16,), 0.02
     torch.set_num_threads(options.threads)
@@ -164,8 +173,8 @@ def main():
     report.print_about(
         report.about(Package, attn.Context().isa, ["torch", "numpy"]), options.markdown
     )
-    for table in (attention_table, layer_table, gradient_table, overhead_table):
-        table(options)
+    for name in options.tables:
+        TABLES[name](options)
 
 
 class Package:

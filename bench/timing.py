@@ -33,7 +33,9 @@ def seconds_of(run, repeats):
 
 
 def repeats_for(run, turn):
-    """How many calls make a turn; found by doubling, which also warms the contender up."""
+    """How many calls make a turn; found by doubling. The first call, which may set things up, does not
+    count."""
+    run(1)
     repeats = 1
     while (seconds := seconds_of(run, repeats) * repeats) < turn / 2:
         repeats *= 2
