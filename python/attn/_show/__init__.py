@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +58,27 @@ class Picture:
         Errors: ValueError for another end, OSError.
         """
         end = os.path.splitext(os.fspath(path))[1].lower()
-        if end == ".html" and not options:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(self.html())
-        elif end in _PICTURES:
-            figure = self.axes().figure
-            figure.savefig(path, **{"dpi": 150, "facecolor": figure.get_facecolor(), **options})
-        elif end == ".html":
-            raise ValueError(f"{', '.join(options)}: a page has no options of a picture")
-        else:
+        if end != ".html" and end not in _PICTURES:
             raise ValueError(f"path is {str(path)!r}: expected one that ends in "
                              f"{', '.join(_PICTURES)} or .html")  # fmt: skip
+        if end == ".html" and options:
+            raise ValueError(f"{', '.join(options)}: a page has no options of a picture")
+        # A file that is there is replaced only by a whole one.
+        beside = f"{os.fspath(path)}.{os.getpid()}{end}"
+        try:
+            self._write(beside, end, options)
+            os.replace(beside, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(beside)
+
+    def _write(self, path: str, end: str, options: dict) -> None:
+        if end == ".html":
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(self.html())
+        else:
+            figure = self.axes().figure
+            figure.savefig(path, **{"dpi": 150, "facecolor": figure.get_facecolor(), **options})
 
     def _repr_html_(self) -> str:
         return page.make_frame(self._stack, self._first)
