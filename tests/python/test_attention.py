@@ -132,6 +132,66 @@ def test_options_reach_the_library(name):
         assert np.abs(output - plain).max() > size * 2**-7
 
 
+I, J = np.arange(7)[:, None], np.arange(9)[None, :]
+FIRST, SECOND = [4, 3], [3, 6]  # lengths of documents in queries and keys
+MASKS = {
+    "causal": ({"causal": True}, J <= I),
+    "bottom right": ({"causal": True, "alignment": "bottom-right"}, J <= I + 2),
+    "offset": ({"causal": True, "query_offset": 3}, J <= I + 3),
+    "window": ({"window": 2}, abs(J - I) <= 2),
+    "window of two sides": ({"window": (3, 1)}, (J >= I - 3) & (J <= I + 1)),
+    "window to the left": ({"window": (1, None)}, J >= I - 1),
+    "window to the right": ({"window": (None, 0)}, J <= I),
+    "lengths of keys": ({"key_lengths": [4, 4]}, J < 4),
+    "lengths of both": ({"query_lengths": [5, 5], "key_lengths": [9, 9]}, (I < 5) & (J < 9)),
+    "prefix": ({"causal": True, "prefix_lengths": [4, 4]}, (J <= I) | (J < 4)),
+    "documents": (
+        {
+            "query_documents": [np.repeat([0, 1], FIRST)] * 2,
+            "key_documents": [np.repeat([0, 1], SECOND)] * 2,
+        },
+        np.repeat([0, 1], FIRST)[:, None] == np.repeat([0, 1], SECOND),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_hide_what_they_say(name):
+    """Each rule gives the bits that its pairs give as a boolean mask: hidden keys add nothing."""
+    options, seen = MASKS[name]
+    np.testing.assert_array_equal(
+        attn.attention(Q, K, V, **options), attn.attention(Q, K, V, mask=seen)
+    )
+
+
+def test_lengths_are_of_queries_and_keys():
+    q, k, v = problem(n=9, m=9)
+    np.testing.assert_array_equal(
+        attn.attention(q, k, v, lengths=[5, 9]),
+        attn.attention(q, k, v, query_lengths=[5, 9], key_lengths=[5, 9]),
+    )
+
+
+def test_local_and_relative_are_the_formulas():
+    """Numbers that could be taken for one another: each against its formula."""
+    scores = 8**-0.5 * (Q @ K.swapaxes(-1, -2)).astype(np.float64)
+    distance = (J - I).astype(np.float64)
+    u = 2**-14  # above what rounding does to weights of such scores, far below a mistaken number
+
+    near = np.where(abs(distance) <= 3, scores, -np.inf)
+    weights = np.exp(near) / np.exp(near).sum(-1, keepdims=True)
+    _, found = attn.attention(Q, K, V, local=attn.Local(3.0, sigma=1.25), views="weights")
+    assert np.abs(found - weights * np.exp(-(distance**2) / (2 * 1.25**2))).max() <= u
+
+    table = normal(9)
+    entries = np.clip(J - I + 2, 0, 8)
+    weights = np.exp(scores + table[entries])
+    weights /= weights.sum(-1, keepdims=True)
+    relative = attn.Relative(bias=table, origin=2)
+    _, found = attn.attention(Q, K, V, relative=relative, views="weights")
+    assert np.abs(found - weights).max() <= u
+
+
 def test_none_is_the_default():
     nothing = dict.fromkeys(attn.Options.__annotations__)
     np.testing.assert_array_equal(attn.attention(Q, K, V, **nothing), attn.attention(Q, K, V))
