@@ -7,12 +7,13 @@ pkg_check_modules(SENTENCEPIECE IMPORTED_TARGET sentencepiece)
 
 option(ATTN_SENTENCEPIECE "Split sentences into subwords by SentencePiece, if it is there" ON)
 
-# The C++ compiler that belongs to the C compiler: both are given the same options.
+# The C++ compiler that belongs to the C compiler: both are given the same options. (CMake 3.25 refuses to
+# name a group that took no part in a match, so the version is one that may be empty.)
 set(have_subwords OFF)
 if(SENTENCEPIECE_FOUND AND ATTN_SENTENCEPIECE)
     if(NOT CMAKE_CXX_COMPILER AND NOT DEFINED ENV{CXX})
-        string(REGEX REPLACE "gcc(-[0-9]+)?$" "g++\\1" sibling "${CMAKE_C_COMPILER}")
-        string(REGEX REPLACE "clang(-[0-9]+)?$" "clang++\\1" sibling "${sibling}")
+        string(REGEX REPLACE "gcc([-0-9]*)$" "g++\\1" sibling "${CMAKE_C_COMPILER}")
+        string(REGEX REPLACE "clang([-0-9]*)$" "clang++\\1" sibling "${sibling}")
         if(NOT sibling STREQUAL CMAKE_C_COMPILER AND EXISTS "${sibling}")
             set(CMAKE_CXX_COMPILER "${sibling}")
         endif()
