@@ -356,23 +356,23 @@ class Pairs:
 
 
 class Callback:
-    """What the extension calls: arrays for the user's function, and its answer into them."""
+    """What the extension calls: an array for the user's function, and its answer into it."""
 
     def __init__(self, name: str, function: Callable):
         self.name = name
         self.function = function
 
-    def __call__(self, *arguments):
-        *blocks, (rows, keys, dtype, *place) = arguments
-        arrays = [np.frombuffer(block, dtype).reshape(rows, keys) for block in blocks]
-        answer = self.function(*arrays, Pairs(*place))
-        if answer is not None and answer is not arrays[-1]:
+    def __call__(self, block: bytearray, pairs: tuple):
+        rows, keys, dtype, *place = pairs
+        scores = np.frombuffer(block, dtype).reshape(rows, keys)
+        answer = self.function(scores, Pairs(*place))
+        if answer is not None and answer is not scores:
             answer = np.asarray(answer)
             if answer.shape != (rows, keys):
                 raise ValueError(
                     f"{self.name} returned the shape {answer.shape}: expected {(rows, keys)}"
                 )
-            arrays[-1][...] = answer
+            scores[...] = answer
 
 
 __all__ = ["Local", "Location", "Options", "Pairs", "Relative", "Unpack"]

@@ -90,13 +90,11 @@ def attention_forward(
     sinks               [batch, heads, n_query, 1]: the same, one a query (Inkling)
     indices             [batch, n_query, k]: the only keys that a query may attend to; -1 is none
     kwargs              ``output_attentions``, ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (sequences
-                        packed in one
-                        row), and what is not attention's
+                        packed in one row), and what is not attention's
 
     Returns (output [batch, n_query, heads, d_value], weights [batch, heads, n_query, n_key] or
-    None). Weights
-    are returned where ``output_attentions`` asks for them. Raises ValueError for an argument it
-    does not know.
+    None). Weights are returned where ``output_attentions`` asks for them. Raises ValueError for an
+    argument it does not know.
     """
     lengths = kwargs.pop("cu_seq_lens_q", None), kwargs.pop("cu_seq_lens_k", None)
     _refuse_unknown(module, kwargs)

@@ -134,7 +134,6 @@ static const field fields[] = {
     ARRAY(RESULT, "raw_scores", "views.raw_scores", views.raw_scores, "0123"),
     ARRAY(RESULT, "capped_scores", "views.capped_scores", views.capped_scores, "0123"),
     ARRAY(RESULT, "scores", "views.scores", views.scores, "0123"),
-    PLAIN(CALLBACK, "observer", "views.observer", observer),
 
     ARRAY(TENSOR, "d_output", "from.output", from.output, "0123"),
     ARRAY(TENSOR, "d_lse", "from.lse", from.lse, "012"),
@@ -168,15 +167,6 @@ static const field fields[] = {
     ARRAY(RESULT, "d_sigmoid_bias", "to.sigmoid_bias", to.sigmoid_bias, ""),
     ARRAY(RESULT, "d_centers", "to.centers", to.centers, "012"),
     ARRAY(RESULT, "d_sigma", "to.sigma", to.sigma, ""),
-    PLAIN(CALLBACK, "score_gradient_callback", "to.callback", score_gradient),
-
-    ARRAY(TENSOR, "t_query", "tangents.query", tangents.query, "0123"),
-    ARRAY(TENSOR, "t_key", "tangents.key", tangents.key, "0123"),
-    ARRAY(TENSOR, "t_value", "tangents.value", tangents.value, "0123"),
-    ARRAY(TENSOR, "t_bias", "tangents.bias", tangents.bias, "0123"),
-    ARRAY(RESULT, "t_output", "tangents.output", tangents.output, "0123"),
-    ARRAY(RESULT, "t_lse", "tangents.lse", tangents.lse, "012"),
-    ARRAY(RESULT, "t_weights", "tangents.weights", tangents.weights, "0123"),
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
@@ -337,7 +327,7 @@ static void point(call *c, const field *f) {
     if (PART_OF(f, relative)) c->problem.score.relative = &c->relative;
     if (PART_OF(f, location)) c->problem.score.location = &c->location;
     if (PART_OF(f, local)) c->problem.normalizer.local = &c->local;
-    if (PART_OF(f, views) || PART_OF(f, observer)) c->problem.views = &c->views;
+    if (PART_OF(f, views)) c->problem.views = &c->views;
 }
 
 static void set_callbacks(call *c) {
@@ -349,14 +339,6 @@ static void set_callbacks(call *c) {
         c->problem.mask.callback = callback_pairs;
         c->problem.mask.callback_user = &c->mask;
     }
-    if (c->score_gradient.function) {
-        c->to.callback = callback_gradient;
-        c->to.callback_user = &c->score_gradient;
-    }
-    if (c->observer.function) {
-        c->views.observer = callback_observe;
-        c->views.observer_user = &c->observer;
-    }
 }
 
 bool call_read(call *c, PyObject *given) {
@@ -364,8 +346,7 @@ bool call_read(call *c, PyObject *given) {
         PyErr_SetString(PyExc_TypeError, "fields: expected a dict");
         return false;
     }
-    c->places = PyDict_Size(given);
-    c->buffers = malloc(((size_t)c->places + 1) * sizeof *c->buffers);
+    c->buffers = malloc(((size_t)PyDict_Size(given) + 1) * sizeof *c->buffers);
     if (!c->buffers) {
         PyErr_NoMemory();
         return false;
@@ -393,7 +374,5 @@ void call_release(call *c) {
     c->buffers = NULL;
     c->held = 0;
     callback_release(&c->score);
-    callback_release(&c->score_gradient);
     callback_release(&c->mask);
-    callback_release(&c->observer);
 }

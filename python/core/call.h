@@ -21,13 +21,11 @@ typedef struct call {
     attn_views views;
     attn_result_gradients from;
     attn_input_gradients to;
-    attn_tangents tangents;
 
-    callback score, score_gradient, mask, observer;
+    callback score, mask;
 
     Py_buffer *buffers; /* what is held of Python's objects until call_release */
     int held;
-    Py_ssize_t places;
 } call;
 
 /* Fills *c from a dict; false, with an exception that names the key, if that cannot be. c is zeroed by

@@ -29,43 +29,25 @@ static PyObject *description(const attn_pairs *p) {
                          (long long)p->position, (long long)p->key);
 }
 
-/* Calls function(scores[, gradients], pairs), and copies the last array back into `changed`. */
-static bool enter(callback *c, const attn_pairs *scores, const attn_pairs *gradients,
-                  const attn_pairs *changed) {
-    PyObject *const first = rectangle(scores);
-    PyObject *const second = gradients ? rectangle(gradients) : NULL;
-    PyObject *const pairs = description(scores);
+/* Calls function(scores, pairs), and copies the scores back. */
+static bool enter(callback *c, const attn_pairs *pairs) {
+    PyObject *const scores = rectangle(pairs);
+    PyObject *const place = description(pairs);
     PyObject *result = NULL;
-    if (first && pairs && (second || !gradients))
-        result = PyObject_CallFunctionObjArgs(c->function, first, second ? second : pairs,
-                                              second ? pairs : NULL, NULL);
-    if (result && changed) copy(changed, PyByteArray_AsString(second ? second : first), true);
+    if (scores && place) result = PyObject_CallFunctionObjArgs(c->function, scores, place, NULL);
+    if (result) copy(pairs, PyByteArray_AsString(scores), true);
     const bool good = result != NULL;
-    Py_XDECREF(first);
-    Py_XDECREF(second);
-    Py_XDECREF(pairs);
+    Py_XDECREF(scores);
+    Py_XDECREF(place);
     Py_XDECREF(result);
     return good;
 }
 
-static void guarded(callback *c, const attn_pairs *scores, const attn_pairs *gradients,
-                    const attn_pairs *changed) {
-    const PyGILState_STATE gil = PyGILState_Ensure();
-    if (!c->type && !enter(c, scores, gradients, changed))
-        PyErr_Fetch(&c->type, &c->value, &c->trace);
-    PyGILState_Release(gil);
-}
-
 void callback_pairs(void *user, const attn_pairs *pairs) {
-    guarded(user, pairs, NULL, pairs);
-}
-
-void callback_observe(void *user, const attn_pairs *pairs) {
-    guarded(user, pairs, NULL, NULL);
-}
-
-void callback_gradient(void *user, const attn_pairs *scores, const attn_pairs *gradients) {
-    guarded(user, scores, gradients, gradients);
+    callback *const c = user;
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    if (!c->type && !enter(c, pairs)) PyErr_Fetch(&c->type, &c->value, &c->trace);
+    PyGILState_Release(gil);
 }
 
 bool callback_raise(callback *c) {

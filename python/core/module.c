@@ -115,26 +115,13 @@ static attn_status forward(attn_context *context, const call *c) {
 static attn_status backward(attn_context *context, const call *c) {
     return attn_backward(context, &c->problem, &c->from, &c->to);
 }
-static attn_status jvp(attn_context *context, const call *c) {
-    return attn_jvp(context, &c->problem, &c->tangents);
-}
 static attn_status reference_forward(attn_context *context, const call *c) {
     (void)context;
     return attn_reference_forward(&c->problem);
 }
-static attn_status reference_backward(attn_context *context, const call *c) {
-    (void)context;
-    return attn_reference_backward(&c->problem, &c->from, &c->to);
-}
-static attn_status reference_jvp(attn_context *context, const call *c) {
-    (void)context;
-    return attn_reference_jvp(&c->problem, &c->tangents);
-}
-
 /* An exception of a callback comes first: it explains whatever else went wrong. */
 static bool finish(call *c, attn_status status) {
-    const bool raised = callback_raise(&c->score) || callback_raise(&c->score_gradient) ||
-                        callback_raise(&c->mask) || callback_raise(&c->observer);
+    const bool raised = callback_raise(&c->score) || callback_raise(&c->mask);
     if (!raised && status != ATTN_OK) raise_status(status);
     return !raised && status == ATTN_OK;
 }
@@ -166,10 +153,7 @@ static PyObject *run(entry *e, PyObject *const *arguments, Py_ssize_t count) {
     }
 ENTRY(forward)
 ENTRY(backward)
-ENTRY(jvp)
 ENTRY(reference_forward)
-ENTRY(reference_backward)
-ENTRY(reference_jvp)
 
 /* ----------------------------------------------------------------------- alignments, explanations */
 
@@ -306,10 +290,7 @@ static PyObject *forget_runtime(PyObject *self, PyObject *unused) {
 static PyMethodDef functions[] = {
     {"forward", FAST(forward), "forward(fields, context): attn_forward."},
     {"backward", FAST(backward), "backward(fields, context): attn_backward."},
-    {"jvp", FAST(jvp), "jvp(fields, context): attn_jvp."},
     {"reference_forward", FAST(reference_forward), "The textbook's, in float64."},
-    {"reference_backward", FAST(reference_backward), "The textbook's, in float64."},
-    {"reference_jvp", FAST(reference_jvp), "The textbook's, in float64."},
     {"alignment_path", alignment_path, METH_VARARGS, "alignment_path(weights, path, context)."},
     {"rollout", rollout, METH_VARARGS, "rollout(layers, residual, rollout, context)."},
     {"flow", flow, METH_VARARGS, "flow(layers, residual, token, flow, context)."},
