@@ -123,6 +123,9 @@ def _run(function: Any, query: Any, key: Any, value: Any, views: Wanted | None, 
     made = None
     if views is not None:
         made = _make_views(views, heads, rows, places, q, k, fields, convert)
+    for name in places:
+        if name != "output" and name not in (made or ()):
+            raise ValueError(f"out has a place for {name!r}, which views does not ask for")
     function(fields, context or _default_context)
     if q is not query and places.get("output") is None:
         output = output.astype(as_array("query", query).dtype, copy=False)

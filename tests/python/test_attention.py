@@ -506,6 +506,8 @@ BAD = [
     ({"out": np.zeros(3)}, ValueError, r"out has the shape \(3,\): expected \(2, 3, 7, 5\)"),
     ({"out": V}, ValueError, "out has the shape"),
     ({"views": "weights", "out": {"weights": np.zeros(3)}}, ValueError, "out: weights has the shape"),
+    ({"out": {"wieghts": V}, "views": "weights"}, ValueError, "out has a place for 'wieghts'"),
+    ({"out": {"lse": V}}, ValueError, "out has a place for 'lse', which views does not ask for"),
     ({"context": 3}, TypeError, "context is a <class 'int'>: expected an attn.Context"),
     ({"windows": 3}, TypeError, "attention has no option 'windows'"),
 ]  # fmt: skip
