@@ -48,7 +48,7 @@ class Layout(c.Structure):
 
 class Pass(c.Structure):
     _fields_ = [
-        *fields(P, "values gradients arena context"),
+        *fields(P, "values packed gradients arena context"),
         ("training", YES),
         *fields(c.c_uint64, "seed draws"),
         ("status", INT),
@@ -238,6 +238,8 @@ PROTOTYPES = {
     "take_zeros": (P, [P, N]),
     "mark": (c.c_size_t, [P]),
     "release": (None, [P, c.c_size_t]),
+    "pack": (P, [P, P, P]),
+    "packed_free": (None, [P]),
     "linear_make": (Linear, [P, NAME, N, N, YES]),
     "linear_forward": (P, [P, P, P, N]),
     "linear_backward": (None, [P, P, P, P, N, P]),
@@ -333,7 +335,7 @@ class Walk:
         self.gradients = np.zeros(layout.size, np.float32)
         self.arena = library.arena_create()
         self.context = library.core.context(threads)
-        self.c = Pass(self.values.ctypes.data, self.gradients.ctypes.data, self.arena,
+        self.c = Pass(self.values.ctypes.data, None, self.gradients.ctypes.data, self.arena,
                       self.context.handle)  # fmt: skip
         self.kept = []
 

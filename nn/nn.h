@@ -48,6 +48,16 @@ typedef struct attn_nn_name {
 attn_nn_name attn_nn_join(const char *prefix, const char *name);
 attn_nn_name attn_nn_join_number(const char *prefix, const char *name, int64_t number);
 
+/* A weight W [rows, columns], rows `step` apart: a parameter, or a part of one. */
+typedef struct attn_nn_matrix {
+    int64_t weight, step; /* offset of its first number; from row to row */
+    int64_t rows, columns;
+} attn_nn_matrix;
+
+/* y [rows, W's rows] = x [rows, W's columns] W^T, or y += that: by the pass's panels if it has them. */
+void attn_nn_apply(const attn_nn_pass *pass, const attn_nn_matrix *w, const real *x, int64_t x_step,
+                   real *y, int64_t y_step, int64_t rows, bool keep);
+
 /* y [rows, columns] += a [rows, inner] b^T, b [columns, inner]; rows of a, b, y are a_step, ... apart.
  * And with b [inner, columns] as it lies; and with a [inner, rows] transposed. */
 void attn_nn_multiply_bt(const real *a, int64_t a_step, const real *b, int64_t b_step, real *y,

@@ -15,12 +15,15 @@ bool translator_load(translator *t, const char *path, io_error *error) {
         io_describe(error, "%s: has no subwords: expected a model that attn train made", path);
     good = good && text_subword_from_bytes(&t->subword, t->file.subwords, t->file.subwords_size,
                                            path, error);
+    if (good) t->packed = attn_nn_pack(attn_nn_model_layout(t->file.model), t->file.values, NULL);
+    if (good && t->packed == NULL) good = io_fail(error, "out of memory");
     if (!good) translator_free(t);
     return good;
 }
 
 void translator_free(translator *t) {
     text_subword_close(t->subword);
+    attn_nn_packed_free(t->packed);
     model_file_free(&t->file);
     *t = (translator){0};
 }
@@ -32,12 +35,13 @@ attn_nn_search_options translator_search(const translator *t) {
 
 /* --- Groups of sentences -------------------------------------------------------------------------- */
 
-/* Enough rows to make up for matrices that the BLAS arranges anew for each product. */
+/* Enough rows for each panel of weights, and each call, to serve many. */
 enum { DEFAULT_ROWS = 640 };
 
 typedef struct {
     const translator *translator;
     const attn_nn_real *values;
+    const attn_nn_packed *packed;
     const translate_options *options;
     translated *results;
     const int64_t *order; /* sentences, the longest first */
@@ -201,7 +205,8 @@ static void work(job *j, int64_t *next, int64_t groups) {
 #pragma omp atomic capture
         number = (*next)++;
         if (number >= groups || j->stopped) break;
-        attn_nn_pass pass = {.values = j->values, .arena = arena, .context = context};
+        attn_nn_pass pass = {
+            .values = j->values, .packed = j->packed, .arena = arena, .context = context};
         translate_group(j, number, &pass, starts);
     }
     free(starts);
@@ -247,11 +252,19 @@ static bool encode_all(const translator *t, const char *const *sentences, int64_
     return true;
 }
 
-static void run(job *j) {
+static bool run(job *j) {
     const int64_t groups = (j->count + j->group - 1) / j->group;
+    const translator *const t = j->translator;
+    const bool ready = t->packed != NULL && j->values == t->file.values;
+    attn_nn_packed *const own =
+        ready ? NULL : attn_nn_pack(attn_nn_model_layout(t->file.model), j->values, NULL);
+    j->packed = ready ? t->packed : own;
+    if (j->packed == NULL) return io_fail(j->error, "out of memory");
     int64_t next = 0;
 #pragma omp parallel num_threads(j->threads)
     work(j, &next, groups);
+    attn_nn_packed_free(own);
+    return !j->stopped;
 }
 
 bool translate_sentences(const translator *t, const attn_nn_real *values,
@@ -276,8 +289,7 @@ bool translate_sentences(const translator *t, const attn_nn_real *values,
     if (good && order == NULL) good = io_fail(error, "out of memory");
     if (good) {
         j.order = order;
-        run(&j);
-        good = !j.stopped;
+        good = run(&j);
     }
     free(order);
     if (!good) translated_free(results, count);

@@ -12,6 +12,8 @@
 typedef struct translator {
     model_file file;
     text_subword *subword;
+    attn_nn_packed
+        *packed; /* the file's matrices, for fast search; NULL: a search packs them itself */
 } translator;
 
 /* Refuses a model without subwords. On success free it. */

@@ -104,9 +104,23 @@ ATTN_API attn_nn_arena *attn_nn_arena_create(void); /* NULL if there is no memor
 ATTN_API void attn_nn_arena_destroy(attn_nn_arena *arena);
 ATTN_API size_t attn_nn_arena_bytes(const attn_nn_arena *arena); /* held now */
 
+/* The matrices of a layout once more, arranged so that products with few rows, as each step of a search
+ * has them, need no arranging of their own: on one row some five times as fast as through a BLAS, on
+ * hundreds little faster (docs/BENCHMARKS.md). A row of such a product has the same bits whatever rows are
+ * beside it; a search with it finds the same for a sentence, to the bit, whatever else it searches for.
+ *
+ * It is a copy: values may change or go afterwards, but `layout` must stay, and so must its parameters. Any number
+ * of passes may use it at once. context: for its instruction set; NULL: the default one. Returns NULL if there is no memory. */
+typedef struct attn_nn_packed attn_nn_packed;
+
+ATTN_API attn_nn_packed *attn_nn_pack(const attn_nn_layout *layout, const attn_nn_real *values,
+                                      const attn_context *context);
+ATTN_API void attn_nn_packed_free(attn_nn_packed *packed);
+
 typedef struct attn_nn_pass {
-    const attn_nn_real *values; /* [layout->size] */
-    attn_nn_real *gradients;    /* [layout->size]; NULL: forward alone */
+    const attn_nn_real *values;   /* [layout->size] */
+    const attn_nn_packed *packed; /* of these values; NULL: products go through the BLAS */
+    attn_nn_real *gradients;      /* [layout->size]; NULL: forward alone */
     attn_nn_arena *arena;
     attn_context *context; /* for attention: threads and table; NULL: the default one */
     bool training;         /* whether dropout drops */

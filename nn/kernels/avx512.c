@@ -16,6 +16,7 @@
 
 #define ISA avx512
 #define ROW_BYTES 64
+#define PANEL_VECS 4
 #define VEC_FMA_f32(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VEC_FMA_f64(a, b, c) _mm512_fmadd_pd(a, b, c)
 #define VEC_MAX_f32(a, b) _mm512_max_ps(a, b)

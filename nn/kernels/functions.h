@@ -32,6 +32,10 @@
 #endif
 #define REAL_SQRT sqrtf
 #endif
+/* Six rows of so many vectors, one more for each vector, and one number: two fit 16 registers, four 32. */
+#ifndef PANEL_VECS
+#define PANEL_VECS 2
+#endif
 #define VEC_BYTES (ROW_BYTES ? ROW_BYTES : REAL_BITS / 8)
 #define NAME(name) JOIN2(name, SUFFIX)
 #define INT_SIGN_BIT ((INT)((JOIN3(uint, REAL_BITS, _t))1 << (REAL_BITS - 1)))
@@ -78,6 +82,8 @@ INLINE double add_lanes(vec v) {
 
 #include "adam.h"
 
+#include "panels.h"
+
 const attn_nn_kernels JOIN2(attn_nn_kernels_, ISA) = {
     .add = add,
     .multiply = multiply,
@@ -99,4 +105,6 @@ const attn_nn_kernels JOIN2(attn_nn_kernels_, ISA) = {
     .tanh = tanh_each,
     .tanh_back = tanh_back,
     .adam = adam,
+    .multiply_panels = multiply_panels,
+    .panel = PANEL,
 };

@@ -64,6 +64,14 @@ typedef struct attn_nn_kernels {
     void (*tanh)(attn_nn_real *x, int64_t count);
     void (*tanh_back)(attn_nn_real *d, const attn_nn_real *y, int64_t count);
 
+    /* y [rows, columns] = x [rows, inner] W^T, or with `keep` y += that; W in panels of `panel` rows each,
+     * panel_step apart, from row `first` of the first one on, see panels.h and attn_nn_pack. A row has
+     * the same bits whatever rows are beside it. */
+    void (*multiply_panels)(const attn_nn_real *x, int64_t x_step, const attn_nn_real *panels,
+                            int64_t panel_step, int first, attn_nn_real *y, int64_t y_step,
+                            int64_t rows, int64_t columns, int64_t inner, bool keep);
+    int panel;
+
     /* AdamW (Loshchilov & Hutter 2019). */
     void (*adam)(const attn_nn_adam_factors *by, attn_nn_real *values,
                  const attn_nn_real *gradients, attn_nn_real *mean, attn_nn_real *square,

@@ -17,8 +17,8 @@ void attn_nn_columns_forward(attn_nn_pass *pass, const attn_nn_columns *layer, c
 void attn_nn_columns_add(attn_nn_pass *pass, const attn_nn_columns *layer, const real *x,
                          int64_t rows, real *y) {
     if (attn_nn_failed(pass)) return;
-    attn_nn_multiply_bt(x, layer->in, pass->values + layer->weight, layer->step, y, layer->out,
-                        rows, layer->out, layer->in, 1);
+    const attn_nn_matrix weight = {layer->weight, layer->step, layer->out, layer->in};
+    attn_nn_apply(pass, &weight, x, layer->in, y, layer->out, rows, true);
 }
 
 void attn_nn_columns_back(attn_nn_pass *pass, const attn_nn_columns *layer, const real *d_y,

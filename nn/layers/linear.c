@@ -21,8 +21,8 @@ attn_nn_real *attn_nn_linear_forward(attn_nn_pass *pass, const attn_nn_linear *l
     real *const y = attn_nn_take(pass, rows * out);
     if (x == NULL || y == NULL) return NULL;
     if (layer->bias >= 0) attn_nn_fill_rows(y, pass->values + layer->bias, rows, out);
-    attn_nn_multiply_bt(x, in, pass->values + layer->weight, in, y, out, rows, out, in,
-                        layer->bias >= 0 ? 1 : 0);
+    const attn_nn_matrix weight = {layer->weight, in, out, in};
+    attn_nn_apply(pass, &weight, x, in, y, out, rows, layer->bias >= 0);
     return y;
 }
 

@@ -68,8 +68,8 @@ real *attn_nn_recurrent_forward(attn_nn_pass *pass, const attn_nn_recurrent *lay
     if (attn_nn_failed(pass)) return NULL;
     attn_nn_gather(steps->from, x, steps->rows, layer->in, x_steps);
     attn_nn_fill_rows(walk.gates, bias, steps->rows, width);
-    attn_nn_multiply_bt(x_steps, layer->in, pass->values + layer->input.weight, layer->in,
-                        walk.gates, width, steps->rows, width, layer->in, 1);
+    const attn_nn_matrix weight = {layer->input.weight, layer->in, width, layer->in};
+    attn_nn_apply(pass, &weight, x_steps, layer->in, walk.gates, width, steps->rows, true);
     for (int64_t t = 0; t < steps->steps; t++) attn_nn_walk_step(pass, &walk, t);
     attn_nn_release(pass, mark);
     if (attn_nn_failed(pass)) return NULL;

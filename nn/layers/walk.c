@@ -34,8 +34,8 @@ static void add_state(const attn_nn_pass *pass, const attn_nn_recurrent *layer, 
                       int64_t rows, real *y) {
     const int64_t hidden = layer->hidden, width = attn_nn_parts(layer) * hidden;
     if (h == NULL) return;
-    attn_nn_multiply_bt(h, hidden, pass->values + layer->state.weight, hidden, y, width, rows,
-                        width, hidden, 1);
+    const attn_nn_matrix weight = {layer->state.weight, hidden, width, hidden};
+    attn_nn_apply(pass, &weight, h, hidden, y, width, rows, true);
 }
 
 static void step_lstm(const attn_nn_pass *pass, const attn_nn_recurrent *layer, int64_t rows,
@@ -136,8 +136,8 @@ void attn_nn_recurrent_step(attn_nn_pass *pass, const attn_nn_recurrent *layer, 
     real *const gates = attn_nn_take(pass, rows * width);
     if (attn_nn_failed(pass) || bias == NULL) return;
     attn_nn_fill_rows(gates, bias, rows, width);
-    attn_nn_multiply_bt(x, layer->in, pass->values + layer->input.weight, layer->in, gates, width,
-                        rows, width, layer->in, 1);
+    const attn_nn_matrix weight = {layer->input.weight, layer->in, width, layer->in};
+    attn_nn_apply(pass, &weight, x, layer->in, gates, width, rows, true);
     if (layer->cell == ATTN_NN_LSTM) {
         step_lstm(pass, layer, rows, h, c, gates, c, h);
     } else {

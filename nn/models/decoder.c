@@ -37,10 +37,10 @@ void attn_nn_mean_of_heads(const attn_nn_decoder *d, const real *weights, int64_
 static void multiply(const attn_nn_decoder *d, const real *states, real *log_p) {
     const attn_nn_linear *const output = &d->model->output;
     const int64_t in = output->in, vocabulary = output->out;
-    const real *const values = d->pass->values;
-    if (output->bias >= 0) attn_nn_fill_rows(log_p, values + output->bias, d->rows, vocabulary);
-    attn_nn_multiply_bt(states, in, values + output->weight, in, log_p, vocabulary, d->rows,
-                        vocabulary, in, output->bias >= 0 ? 1 : 0);
+    const bool biased = output->bias >= 0;
+    const attn_nn_matrix weight = {output->weight, in, vocabulary, in};
+    if (biased) attn_nn_fill_rows(log_p, d->pass->values + output->bias, d->rows, vocabulary);
+    attn_nn_apply(d->pass, &weight, states, in, log_p, vocabulary, d->rows, biased);
 }
 
 static void predict(const attn_nn_decoder *d, const real *states, const real *weights,
