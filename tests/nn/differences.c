@@ -82,61 +82,47 @@ attn_nn_pass fixture_pass(const fixture *f, bool with_gradients) {
                           .seed = 7};
 }
 
-static double loss_of(fixture *f, const attn_nn_batch *batch, const attn_nn_objective *objective,
-                      bool with_gradients) {
-    attn_nn_pass pass = fixture_pass(f, with_gradients);
-    attn_nn_loss loss;
-    const size_t mark = attn_nn_mark(&pass);
-    attn_nn_model_loss(f->model, &pass, batch, objective, &loss);
-    if (pass.status != ATTN_OK) print_error("%s\n", attn_nn_error_message());
-    assert_int_equal(pass.status, ATTN_OK);
-    attn_nn_release(&pass, mark);
-    return loss.sum;
-}
-
 /* (L(x + h u) - L(x - h u)) / 2h */
-static double difference(fixture *f, const attn_nn_batch *batch, const attn_nn_objective *objective,
-                         const attn_nn_parameter *p, const double *direction, double h) {
+static double difference(const differentiable *f, const attn_nn_parameter *p,
+                         const double *direction, double h) {
     const int64_t count = p->rows * p->columns;
     attn_nn_real *const at = f->values + p->offset;
     double sides[2];
     for (int side = 0; side < 2; side++) {
         const double by = side ? h : -h;
         for (int64_t k = 0; k < count; k++) at[k] += (attn_nn_real)(by * direction[k]);
-        sides[side] = loss_of(f, batch, objective, false);
+        sides[side] = f->value(f->user, false);
         for (int64_t k = 0; k < count; k++) at[k] -= (attn_nn_real)(by * direction[k]);
     }
     return (sides[1] - sides[0]) / (2 * h);
 }
 
 /* A central difference D(h) is L' + h^2 L'''/6 + O(h^4): so (4 D(h) - D(2h))/3 is L' + O(h^4), and what
- * is left of it is far below D(2h) - D(h), which is h^2 L'''/2. Each loss is a sum of some thousand
+ * is left of it is far below D(2h) - D(h), which is h^2 L'''/2. Each value is a sum of some thousand
  * roundings of numbers of its size: n eps |L| / h, of which we allow n = 64 (they are of either sign).
  * Adding and taking away h may leave a parameter an eps away from where it was: of the same order. */
-static void check_direction(fixture *f, const attn_nn_batch *batch,
-                            const attn_nn_objective *objective, const attn_nn_parameter *p,
-                            const double *direction, double size) {
+static void check_direction(const differentiable *f, const attn_nn_parameter *p,
+                            const double *direction) {
     const double h = 1e-4;
-    const double near = difference(f, batch, objective, p, direction, h);
-    const double far = difference(f, batch, objective, p, direction, 2 * h);
-    const double expected = (4 * near - far) / 3 * objective->scale;
+    const double near = difference(f, p, direction, h);
+    const double far = difference(f, p, direction, 2 * h);
+    const double expected = (4 * near - far) / 3 * f->scale;
     double found = 0;
     for (int64_t k = 0; k < p->rows * p->columns; k++) {
         found += (double)f->gradients[p->offset + k] * direction[k];
     }
-    const double bound =
-        (fabs(far - near) / 4 + 64 * DBL_EPSILON * size / h) * fabs(objective->scale);
+    const double bound = (fabs(far - near) / 4 + 64 * DBL_EPSILON * f->size / h) * fabs(f->scale);
     if (!(fabs(found - expected) <= bound)) {
         fail_msg("%s: gradient %.12g, difference %.12g, apart %.3g, bound %.3g", p->name, found,
                  expected, fabs(found - expected), bound);
     }
 }
 
-void check_gradients(fixture *f, const attn_nn_batch *batch, const attn_nn_objective *objective) {
-    const attn_nn_layout *const layout = attn_nn_model_layout(f->model);
+void check_differences(const differentiable *f) {
+    const attn_nn_layout *const layout = f->layout;
     enum { DIRECTIONS = 3 };
     memset(f->gradients, 0, (size_t)layout->size * sizeof *f->gradients);
-    const double size = fabs(loss_of(f, batch, objective, true)) + 1;
+    (void)f->value(f->user, true);
     double *const direction = calloc((size_t)layout->size, sizeof *direction);
     for (int64_t i = 0; i < layout->count; i++) {
         const attn_nn_parameter *const p = &layout->parameters[i];
@@ -146,8 +132,42 @@ void check_gradients(fixture *f, const attn_nn_batch *batch, const attn_nn_objec
                     attn_nn_noise_at(attn_nn_stream(d, (uint64_t)i), (uint64_t)k);
                 direction[k] = 2 * attn_nn_uniform(noise.a) - 1;
             }
-            check_direction(f, batch, objective, p, direction, size);
+            check_direction(f, p, direction);
         }
     }
     free(direction);
+}
+
+/* --- A model's loss ------------------------------------------------------------------------------- */
+
+typedef struct {
+    const fixture *of;
+    const attn_nn_batch *batch;
+    const attn_nn_objective *objective;
+} model_loss;
+
+static double loss_of(void *user, bool with_gradients) {
+    const model_loss *const l = user;
+    attn_nn_pass pass = fixture_pass(l->of, with_gradients);
+    attn_nn_loss loss;
+    const size_t mark = attn_nn_mark(&pass);
+    attn_nn_model_loss(l->of->model, &pass, l->batch, l->objective, &loss);
+    if (pass.status != ATTN_OK) print_error("%s\n", attn_nn_error_message());
+    assert_int_equal(pass.status, ATTN_OK);
+    attn_nn_release(&pass, mark);
+    return loss.sum;
+}
+
+void check_gradients(fixture *f, const attn_nn_batch *batch, const attn_nn_objective *objective) {
+    model_loss loss = {f, batch, objective};
+    const differentiable of = {
+        .value = loss_of,
+        .user = &loss,
+        .layout = attn_nn_model_layout(f->model),
+        .values = f->values,
+        .gradients = f->gradients,
+        .scale = objective->scale,
+        .size = fabs(loss_of(&loss, false)) + 1,
+    };
+    check_differences(&of);
 }

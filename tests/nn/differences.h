@@ -1,4 +1,5 @@
-/* differences.h: gradients of a model's loss beside central differences of it, in double. */
+/* differences.h: gradients of a value, a model's loss among them, beside central differences of it, in
+ * double. */
 #ifndef TESTS_NN_DIFFERENCES_H
 #define TESTS_NN_DIFFERENCES_H
 
@@ -27,8 +28,21 @@ void close_fixture(fixture *f);
 
 attn_nn_pass fixture_pass(const fixture *f, bool with_gradients);
 
+/* A function of values [layout->size]. With gradients, it adds scale * its own to `gradients`. */
+typedef struct differentiable {
+    double (*value)(void *user, bool with_gradients);
+    void *user;
+    const attn_nn_layout *layout;
+    attn_nn_real *values, *gradients;
+    double scale;
+    double size; /* of what a value is the sum of */
+} differentiable;
+
 /* Fails the test unless, for each parameter and some random directions in it, the gradient's share
- * is the difference's to within its own error. */
+ * is the difference's to within its own error. Gradients begin at 0. */
+void check_differences(const differentiable *f);
+
+/* The same of a model's loss. */
 void check_gradients(fixture *f, const attn_nn_batch *batch, const attn_nn_objective *objective);
 
 #endif
