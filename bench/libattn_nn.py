@@ -1,8 +1,9 @@
-"""libattn_nn through ctypes: those structs and calls of nn.h that tests and benchmarks need.
+"""libattn_nn through ctypes: those structs and calls of nn.h and transformer.h that tests and
+benchmarks need.
 
     python bench/libattn_nn.py
 
-compares them with the header, as bench/libattn.py does with its own.
+compares them with the headers, as bench/libattn.py does with its own.
 """
 
 import contextlib
@@ -95,6 +96,42 @@ class AttentionSaved(c.Structure):
         ("seed", c.c_uint64),
         ("weights", P),
         ("longest", N),
+        ("angles", P),
+    ]
+
+
+class BlockOptions(c.Structure):
+    _fields_ = [
+        *fields(N, "width heads feed_forward"),
+        ("norm", INT),
+        ("post_norm", YES),
+        ("activation", INT),
+        *fields(YES, "causal cross"),
+        ("rotary_base", D),
+        ("relative", N),
+        *fields(D, "dropout attention_dropout activation_dropout"),
+    ]
+
+
+class Block(c.Structure):
+    _fields_ = [
+        ("options", BlockOptions),
+        *fields(Norm, "norm_self norm_cross norm_feed"),
+        *fields(Attention, "self cross"),
+        *fields(Linear, "up down"),
+    ]
+
+
+class SublayerSaved(c.Structure):
+    _fields_ = [*fields(P, "x inner sum"), ("draw", c.c_uint64)]
+
+
+class BlockSaved(c.Structure):
+    _fields_ = [
+        *fields(SublayerSaved, "self cross feed"),
+        *fields(AttentionSaved, "self_heads cross_heads"),
+        *fields(P, "up active"),
+        ("active_draw", c.c_uint64),
     ]
 
 
@@ -180,7 +217,7 @@ class StepReport(c.Structure):
     _fields_ = [("loss", Loss), *fields(D, "rate length"), ("left_out", YES)]
 
 
-HEADERS = ("nn.h",)
+HEADERS = ("nn.h", "transformer.h")
 STRUCTS = {
     "attn_nn_parameter": Parameter,
     "attn_nn_layout": Layout,
@@ -192,6 +229,10 @@ STRUCTS = {
     "attn_nn_loss": Loss,
     "attn_nn_attention": Attention,
     "attn_nn_attention_saved": AttentionSaved,
+    "attn_nn_block_options": BlockOptions,
+    "attn_nn_block": Block,
+    "attn_nn_sublayer_saved": SublayerSaved,
+    "attn_nn_block_saved": BlockSaved,
     "attn_nn_recurrent": Recurrent,
     "attn_nn_recurrent_saved": RecurrentSaved,
     "attn_nn_config": Config,
@@ -255,6 +296,9 @@ PROTOTYPES = {
     "attention_make": (Attention, [P, NAME, N, N, N]),
     "attention_forward": (P, [P, P, P, P, P, P, YES, P]),
     "attention_backward": (None, [P, P, P, P, P, P, P, P, P, P, P]),
+    "block_make": (INT, [P, NAME, P, P]),
+    "block_forward": (P, [P, P, P, P, P, P, YES, P]),
+    "block_backward": (None, [P] * 9),
     "recurrent_make": (Recurrent, [P, NAME, INT, N, N, YES]),
     "recurrent_forward": (P, [P, P, P, P, P, P, P, P, P]),
     "recurrent_backward": (None, [P] * 11),
@@ -457,7 +501,7 @@ def differences():
 
 def main():
     wrong = differences()
-    print("\n".join(wrong) or "all offsets and numbers agree with the header")
+    print("\n".join(wrong) or "all offsets and numbers agree with the headers")
     return 1 if wrong else 0
 
 

@@ -10,7 +10,7 @@ install(TARGETS attn attn_static EXPORT attn-targets
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 file(GLOB public_headers CONFIGURE_DEPENDS include/attn/*.h)
 if(NOT TARGET attn_nn)
-    list(FILTER public_headers EXCLUDE REGEX "/nn\\.h$")
+    list(FILTER public_headers EXCLUDE REGEX "/(nn|transformer)\\.h$")
 endif()
 install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attn)
 

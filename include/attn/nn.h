@@ -7,7 +7,7 @@
  *              sum of gradients are loops over one array.
  *   pass       one walk through a model, forward and perhaps back: parameters, gradients, an arena
  *              that everything computed on the way is taken from, and the first failure.
- *   layers     pairs of functions, forward and backward.
+ *   layers     pairs of functions, forward and backward. A Transformer's are in attn/transformer.h.
  *   models     a Transformer and a recurrent network, as one type with one interface.
  *   training   shards of a batch side by side, AdamW, schedules.
  *   search     greedy, beam, sampling.
@@ -183,6 +183,43 @@ ATTN_API void attn_nn_embedding_backward(attn_nn_pass *pass, const attn_nn_embed
                                          const int32_t *tokens, int64_t rows,
                                          const attn_nn_real *d_y);
 
+/* How a model knows where a row stands in its sentence. The first two are added to rows
+ * (attn_nn_positional), the next two belong to self-attention (attn_nn_attention). */
+typedef enum attn_nn_positions {
+    ATTN_NN_SINUSOIDAL = 0,
+    ATTN_NN_LEARNED = 1,  /* up to max_length rows */
+    ATTN_NN_ROTARY = 2,   /* in self-attention */
+    ATTN_NN_RELATIVE = 3, /* T5's bias in self-attention, 32 buckets */
+    ATTN_NN_NO_POSITIONS = 4
+} attn_nn_positions;
+
+/* Positions that are added to rows (Vaswani et al. 2017, section 3.5; Gehring et al. 2017): x[row p of a
+ * sentence] += place(p), in place, with p from 0.
+ *
+ *   SINUSOIDAL  place(p)[2i] = sin(p / 10000^(2i/width)),   place(p)[2i + 1] = cos(p / 10000^(2i/width));
+ *               the last of an odd width is 0
+ *   LEARNED     place(p) = weight[p]; weight [max_length, width]: "NAME.weight", which starts normal with
+ *               deviation 0.02. A longer sentence: SHAPE.
+ *   others      nothing is added */
+typedef struct attn_nn_positional {
+    attn_nn_positions kind;
+    int64_t width, max_length;
+    int64_t weight; /* LEARNED alone */
+} attn_nn_positional;
+
+ATTN_API attn_nn_positional attn_nn_positional_make(attn_nn_layout *layout, const char *name,
+                                                    attn_nn_positions kind, int64_t width,
+                                                    int64_t max_length);
+ATTN_API void attn_nn_positional_forward(attn_nn_pass *pass, const attn_nn_positional *layer,
+                                         attn_nn_real *x, const attn_nn_sentences *sentences);
+/* Of the parameters; the gradient of x is that of what became of it. */
+ATTN_API void attn_nn_positional_backward(attn_nn_pass *pass, const attn_nn_positional *layer,
+                                          const attn_nn_real *d_x,
+                                          const attn_nn_sentences *sentences);
+/* x [rows, width], which all stand at one position. For decoding. */
+ATTN_API void attn_nn_positional_step(attn_nn_pass *pass, const attn_nn_positional *layer,
+                                      attn_nn_real *x, int64_t rows, int64_t position);
+
 /* LAYER (Ba et al. 2016): y = (x - mean) / sqrt(variance + epsilon) * weight + bias
  * RMS (Zhang & Sennrich 2019): y = x / sqrt(mean of x^2 + epsilon) * weight
  * "NAME.weight", "NAME.bias"; epsilon 1e-5. */
@@ -263,6 +300,7 @@ typedef struct attn_nn_attention_saved {
     uint64_t seed;                     /* of the dropout of weights; 0: none */
     attn_nn_real *weights;             /* [heads, rows, longest]; NULL unless asked for */
     int64_t longest;                   /* the longest sentence's keys */
+    attn_nn_real *angles; /* of rotary positions: cos and sin [longest, 2, width/heads/2] */
 } attn_nn_attention_saved;
 
 /* y [rows, width]: each row of `queries` attends to the rows of the same sentence of `keys`. x: their
@@ -282,6 +320,47 @@ ATTN_API void attn_nn_attention_backward(attn_nn_pass *pass, const attn_nn_atten
                                          const attn_nn_attention_saved *saved,
                                          const attn_nn_real *d_y, const attn_nn_real *d_weights,
                                          attn_nn_real *d_x, attn_nn_real *d_memory);
+
+/* Attention over one memory again and again, as a decoder's steps do: attn_nn_attention_keys makes keys
+ * and values of memory's rows, side by side [rows, 2 width], once; attn_nn_attention_look is
+ * attn_nn_attention_forward with these in place of memory, to the bit. They lie in the arena. For layers
+ * that are not causal and have no positions, as cross-attention is: else VALUE. */
+ATTN_API attn_nn_real *attn_nn_attention_keys(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                              const attn_nn_real *memory, int64_t rows);
+ATTN_API attn_nn_real *attn_nn_attention_look(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                              const attn_nn_real *x,
+                                              const attn_nn_sentences *queries,
+                                              const attn_nn_real *keys_and_values,
+                                              const attn_nn_sentences *keys, bool want_weights,
+                                              attn_nn_attention_saved *saved);
+
+/* Self-attention row by row: the keys and values of all rows so far, of so many sequences that grow side
+ * by side. Zeroed but for max_rows: empty. It is on the heap, and its owner frees it; it serves one layer,
+ * and one pass at a time. Memory: max_rows * capacity * 2 width numbers; the capacity is 16 steps and
+ * doubles; reordering needs as much again, which is kept. */
+typedef struct attn_nn_attention_cache {
+    int64_t max_rows;     /* sequences that there is room for */
+    int64_t width;        /* of the layer; from the first step on */
+    int64_t rows, length; /* sequences now, and steps so far: the position of the next row */
+    int64_t capacity;
+    attn_nn_real *kept; /* [max_rows][capacity][2 width]: keys, rotated, and values side by side */
+    attn_nn_real *spare;
+} attn_nn_attention_cache;
+
+/* One step: y [rows, width], of x [rows, width], whose row r is the next of sequence r. It sees itself
+ * and all rows before it: this is what attn_nn_attention_forward makes of whole sequences, if `causal`,
+ * up to rounding. No weight is dropped. Any number of rows may begin; later steps have as many, or what
+ * attn_nn_attention_reorder says. Errors, in pass->status: VALUE (a layer that is not causal), SHAPE
+ * (other rows than the cache's, or too many), MEMORY; then the cache has no step more than before. */
+ATTN_API attn_nn_real *attn_nn_attention_step(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                              const attn_nn_real *x, int64_t rows,
+                                              attn_nn_attention_cache *cache);
+
+/* Sequence r goes on from what is now sequence from[r]; `rows` becomes their number. Before the first step
+ * there is nothing to move. False: pass->status, VALUE (no such sequence), SHAPE and MEMORY among them. */
+ATTN_API bool attn_nn_attention_reorder(attn_nn_pass *pass, attn_nn_attention_cache *cache,
+                                        const int64_t *from, int64_t rows);
+ATTN_API void attn_nn_attention_cache_free(attn_nn_attention_cache *cache); /* empty again */
 
 /* A recurrent layer: y [rows, hidden], row by row through each sentence, from its first row to its last
  * or, if reversed, the other way. With x_t a row and h its state:
@@ -346,14 +425,6 @@ typedef enum attn_nn_family {
     ATTN_NN_TRANSFORMER = 0, /* Vaswani et al. 2017 */
     ATTN_NN_RECURRENT = 1    /* Sutskever et al. 2014; Bahdanau et al. 2015; Luong et al. 2015 */
 } attn_nn_family;
-
-typedef enum attn_nn_positions {
-    ATTN_NN_SINUSOIDAL = 0,
-    ATTN_NN_LEARNED = 1,  /* up to max_length rows */
-    ATTN_NN_ROTARY = 2,   /* in self-attention */
-    ATTN_NN_RELATIVE = 3, /* T5's bias in self-attention, 32 buckets */
-    ATTN_NN_NO_POSITIONS = 4
-} attn_nn_positions;
 
 /* How a recurrent decoder looks at the source. */
 typedef enum attn_nn_look {

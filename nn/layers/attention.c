@@ -1,7 +1,7 @@
-#include "../nn.h"
+#include "attention.h"
 
 #include "../noise.h"
-#include "rotary.h"
+#include "positions.h"
 
 #include <math.h>
 
@@ -36,6 +36,15 @@ static attn_tensor heads_of(const attn_nn_attention *layer, const real *data, in
     return t;
 }
 
+void attn_nn_describe_relative(const attn_nn_attention *layer, const attn_nn_pass *pass,
+                               attn_relative *relative, attn_problem *p) {
+    if (layer->relative == 0) return;
+    relative->buckets = layer->causal ? ATTN_BUCKETS_T5_CAUSAL : ATTN_BUCKETS_T5;
+    relative->bias = attn_tensor_dense(pass->values + layer->relative_bias, NN_DTYPE, 1,
+                                       layer->heads, 1, layer->relative);
+    p->score.relative = relative;
+}
+
 /* Whatever attention is told besides query, key and value. It keeps what `relative` is pointed at. */
 static void describe(const attn_nn_attention *layer, const attn_nn_pass *pass,
                      const attn_nn_sentences *queries, const attn_nn_sentences *keys,
@@ -52,12 +61,7 @@ static void describe(const attn_nn_attention *layer, const attn_nn_pass *pass,
     p->mask.sequences = queries->count;
     if (saved->seed != 0) p->normalizer.dropout = layer->dropout;
     p->normalizer.seed = saved->seed;
-    if (layer->relative > 0) {
-        relative->buckets = layer->causal ? ATTN_BUCKETS_T5_CAUSAL : ATTN_BUCKETS_T5;
-        relative->bias = attn_tensor_dense(pass->values + layer->relative_bias, NN_DTYPE, 1,
-                                           layer->heads, 1, layer->relative);
-        p->score.relative = relative;
-    }
+    attn_nn_describe_relative(layer, pass, relative, p);
 }
 
 /* --- Forward -------------------------------------------------------------------------------------- */
@@ -71,40 +75,52 @@ static attn_nn_linear part_of(const attn_nn_attention *layer, int64_t first, int
     return part;
 }
 
+/* Queries, keys and values of x, each row's side by side. */
 static void project(attn_nn_pass *pass, const attn_nn_attention *layer, const real *x, int64_t rows,
-                    const real *memory, int64_t key_rows, attn_nn_attention_saved *saved) {
+                    attn_nn_attention_saved *saved) {
     const int64_t width = layer->width;
-    if (memory == NULL) {
-        saved->query = attn_nn_linear_forward(pass, &layer->in, x, rows);
-        if (saved->query == NULL) return;
-        saved->key = saved->query + width, saved->value = saved->query + 2 * width;
-        saved->query_stride = saved->key_stride = 3 * width;
-        return;
-    }
-    const attn_nn_linear queries = part_of(layer, 0, 1), rest = part_of(layer, 1, 2);
-    saved->query = attn_nn_linear_forward(pass, &queries, x, rows);
-    saved->key = attn_nn_linear_forward(pass, &rest, memory, key_rows);
-    if (attn_nn_failed(pass)) return;
-    saved->value = saved->key + width;
-    saved->query_stride = width, saved->key_stride = 2 * width;
+    saved->query = attn_nn_linear_forward(pass, &layer->in, x, rows);
+    if (saved->query == NULL) return;
+    saved->key = saved->query + width, saved->value = saved->query + 2 * width;
+    saved->query_stride = saved->key_stride = 3 * width;
 }
 
-attn_nn_real *attn_nn_attention_forward(attn_nn_pass *pass, const attn_nn_attention *layer,
-                                        const attn_nn_real *x, const attn_nn_sentences *queries,
-                                        const attn_nn_real *memory, const attn_nn_sentences *keys,
-                                        bool want_weights, attn_nn_attention_saved *saved) {
-    memset(saved, 0, sizeof *saved);
-    const uint64_t draw = pass->draws++;
-    if (x == NULL) return NULL;
-    const int64_t rows = attn_nn_rows(queries), key_rows = attn_nn_rows(keys);
-    project(pass, layer, x, rows, memory, key_rows, saved);
+attn_nn_real *attn_nn_attention_keys(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                     const attn_nn_real *memory, int64_t rows) {
+    const attn_nn_linear both = part_of(layer, 1, 2);
+    return attn_nn_linear_forward(pass, &both, memory, rows);
+}
+
+/* Queries of x, beside keys and values that are there; only who made them rotates them. */
+static void project_queries(attn_nn_pass *pass, const attn_nn_attention *layer, const real *x,
+                            int64_t rows, const real *keys_and_values,
+                            attn_nn_attention_saved *saved) {
+    const attn_nn_linear queries = part_of(layer, 0, 1);
+    saved->query = attn_nn_linear_forward(pass, &queries, x, rows);
+    if (saved->query == NULL || keys_and_values == NULL) return;
+    saved->key = (real *)(uintptr_t)keys_and_values;
+    saved->value = saved->key + layer->width;
+    saved->query_stride = layer->width, saved->key_stride = 2 * layer->width;
+}
+
+static void rotate(attn_nn_pass *pass, const attn_nn_attention *layer,
+                   const attn_nn_sentences *queries, const attn_nn_sentences *keys,
+                   attn_nn_attention_saved *saved) {
+    const int64_t longest = attn_nn_longest(queries), key_longest = attn_nn_longest(keys);
+    saved->angles = attn_nn_angles(pass, layer, 0, longest > key_longest ? longest : key_longest);
+    if (saved->angles == NULL) return;
+    attn_nn_rotate(layer, saved->angles, saved->query, saved->query_stride, queries, 1);
+    attn_nn_rotate(layer, saved->angles, saved->key, saved->key_stride, keys, 1);
+}
+
+/* From queries, keys and values to y; `draw` is the number of its noise. */
+static real *attend(attn_nn_pass *pass, const attn_nn_attention *layer,
+                    const attn_nn_sentences *queries, const attn_nn_sentences *keys,
+                    bool want_weights, uint64_t draw, attn_nn_attention_saved *saved) {
+    const int64_t rows = attn_nn_rows(queries);
     saved->mixed = attn_nn_take(pass, rows * layer->width);
     saved->lse = attn_nn_take(pass, layer->heads * rows);
     if (attn_nn_failed(pass)) return NULL;
-    if (layer->rotary_base > 0) {
-        attn_nn_rotate(layer, saved->query, saved->query_stride, queries, 1);
-        attn_nn_rotate(layer, saved->key, saved->key_stride, keys, 1);
-    }
     /* A seed of 0 says that nothing is dropped; nor is it of weights that are looked at, for a guide would
      * teach what was dropped. */
     if (pass->training && layer->dropout > 0 && !want_weights) {
@@ -122,6 +138,40 @@ attn_nn_real *attn_nn_attention_forward(attn_nn_pass *pass, const attn_nn_attent
     if (attn_nn_failed(pass) || !attn_nn_check(pass, attn_forward(pass->context, &problem)))
         return NULL;
     return attn_nn_linear_forward(pass, &layer->out, saved->mixed, rows);
+}
+
+attn_nn_real *attn_nn_attention_forward(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                        const attn_nn_real *x, const attn_nn_sentences *queries,
+                                        const attn_nn_real *memory, const attn_nn_sentences *keys,
+                                        bool want_weights, attn_nn_attention_saved *saved) {
+    memset(saved, 0, sizeof *saved);
+    const uint64_t draw = pass->draws++;
+    if (x == NULL) return NULL;
+    const int64_t rows = attn_nn_rows(queries);
+    if (memory == NULL) {
+        project(pass, layer, x, rows, saved);
+    } else {
+        const real *const both = attn_nn_attention_keys(pass, layer, memory, attn_nn_rows(keys));
+        project_queries(pass, layer, x, rows, both, saved);
+    }
+    if (layer->rotary_base > 0 && !attn_nn_failed(pass)) rotate(pass, layer, queries, keys, saved);
+    return attend(pass, layer, queries, keys, want_weights, draw, saved);
+}
+
+attn_nn_real *attn_nn_attention_look(attn_nn_pass *pass, const attn_nn_attention *layer,
+                                     const attn_nn_real *x, const attn_nn_sentences *queries,
+                                     const attn_nn_real *keys_and_values,
+                                     const attn_nn_sentences *keys, bool want_weights,
+                                     attn_nn_attention_saved *saved) {
+    memset(saved, 0, sizeof *saved);
+    const uint64_t draw = pass->draws++;
+    if (layer->causal || layer->rotary_base > 0 || layer->relative > 0) {
+        return attn_nn_fail(pass, ATTN_ERROR_VALUE,
+                            "attention_look: expected a layer without causal and positions");
+    }
+    if (x == NULL || keys_and_values == NULL) return NULL;
+    project_queries(pass, layer, x, attn_nn_rows(queries), keys_and_values, saved);
+    return attend(pass, layer, queries, keys, want_weights, draw, saved);
 }
 
 /* --- Backward ------------------------------------------------------------------------------------- */
@@ -182,8 +232,8 @@ void attn_nn_attention_backward(attn_nn_pass *pass, const attn_nn_attention *lay
     if (d_mixed != NULL &&
         back_through_heads(pass, layer, queries, keys, saved, d_mixed, d_weights, &d)) {
         if (layer->rotary_base > 0) {
-            attn_nn_rotate(layer, d.query, layer->width, queries, -1);
-            attn_nn_rotate(layer, d.key, layer->width, keys, -1);
+            attn_nn_rotate(layer, saved->angles, d.query, layer->width, queries, -1);
+            attn_nn_rotate(layer, saved->angles, d.key, layer->width, keys, -1);
         }
         const attn_nn_linear of_query = part_of(layer, 0, 1), of_key = part_of(layer, 1, 1),
                              of_value = part_of(layer, 2, 1);

@@ -5,8 +5,11 @@
  *   sample types PATH                writes a file with a tensor of each type that can be written
  *   sample seed PATH PRECISION       writes a model, and a state beside it, as small as can be
  *   sample attention PATH PREFIX WIDTH
+ *   sample block PATH PREFIX WIDTH CROSS
  *   sample lstm PATH PREFIX SUFFIX IN HIDDEN
  *                                    reads the module's weights and prints them likewise */
+#include "attn/transformer.h"
+
 #include "support.h"
 
 #include "safetensors_write.h"
@@ -120,6 +123,15 @@ int main(int count, char **arguments) {
     if (count == 3 && strcmp(what, "types") == 0) return write_types(arguments[2]);
     if (count == 5 && strcmp(what, "attention") == 0) {
         (void)attn_nn_attention_make(&layout, "module", strtol(arguments[4], NULL, 10), 1, 0);
+        return read_module(arguments[2], arguments[3], "", &layout);
+    }
+    if (count == 6 && strcmp(what, "block") == 0) {
+        const attn_nn_block_options options = {.width = strtol(arguments[4], NULL, 10),
+                                               .cross = strtol(arguments[5], NULL, 10) != 0};
+        attn_nn_block block;
+        if (attn_nn_block_make(&layout, "module", &options, &block) != ATTN_OK) {
+            return complain(attn_nn_error_message());
+        }
         return read_module(arguments[2], arguments[3], "", &layout);
     }
     if (count == 7 && strcmp(what, "lstm") == 0) {

@@ -116,6 +116,13 @@ def test_modules_of_pytorch(tmp_path):
     tensors = {name: t.numpy() for name, t in attention.state_dict().items()}
     assert_read(sample("attention", path, "", 8), tensors, "")
 
+    kinds = torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer
+    for cross, kind in enumerate(kinds):
+        layer, path = kind(8, 4, dim_feedforward=32), tmp_path / f"b{cross}.safetensors"
+        save_model(layer, path)
+        tensors = {name: t.numpy() for name, t in layer.state_dict().items()}
+        assert_read(sample("block", path, "", 8, cross), tensors, "")
+
     lstm = torch.nn.LSTM(5, 3, num_layers=2, bidirectional=True)
     path = tmp_path / "l.safetensors"
     save_model(lstm, path)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 UNIT = 2.0**-24  # of float32
+WORDS = libattn_nn.WORDS.keys()
 
 
 class Layers:
@@ -22,6 +23,15 @@ class Layers:
     def make(self, kind, name, *arguments):
         make = getattr(self.library, f"{kind}_make")
         return make(c.byref(self.layout), name.encode(), *arguments)
+
+    def block(self, name, **options):
+        """attn_nn_block of these options; enums as words."""
+        words = {k: libattn_nn.WORDS[k].index(options[k]) for k in options.keys() & WORDS}
+        block = libattn_nn.Block()
+        self.library.check(self.library.block_make(
+            c.byref(self.layout), name.encode(),
+            c.byref(libattn_nn.BlockOptions(**options | words)), c.byref(block)))  # fmt: skip
+        return block
 
     def open(self, values):
         """`values`: arrays for all parameters, by name."""

@@ -254,6 +254,66 @@ def test_attention(layers, case):
     assert_as_exact(ours, *in_both(program), terms=max(WIDTH, rows, sum(key_lengths)))
 
 
+# --- Transformer blocks ------------------------------------------------------------------------------
+
+FEED_FORWARD = 80
+BLOCKS = {
+    "encoder, pre norm": {},
+    "encoder, post norm": {"post_norm": True},
+    "encoder, gelu": {"activation": "gelu"},
+    "encoder, rms norm, silu": {"norm": "rms", "activation": "silu"},
+    "causal, post norm": {"causal": True, "post_norm": True},
+    "decoder, pre norm": {"causal": True, "cross": True},
+    "decoder, post norm": {"causal": True, "cross": True, "post_norm": True},
+    "decoder, rms norm, post norm": {"causal": True, "cross": True, "norm": "rms", "post_norm": True},
+}  # fmt: skip
+
+
+def block_module(cross=False, post_norm=False, norm="layer", activation="relu", **_):
+    """PyTorch's own layer, with other norms where asked for; parameters have the same names."""
+    kind = nn.TransformerDecoderLayer if cross else nn.TransformerEncoderLayer
+    f = {"relu": F.relu, "silu": F.silu, "gelu": lambda x: F.gelu(x, approximate="tanh")}[activation]
+    module = kind(WIDTH, HEADS, FEED_FORWARD, 0.0, f, batch_first=True, norm_first=not post_norm)
+    for name in [n for n, _ in module.named_children() if norm == "rms" and n.startswith("norm")]:
+        setattr(module, name, nn.RMSNorm(WIDTH, eps=1e-5))
+    return module
+
+
+@pytest.mark.parametrize("case", BLOCKS.values(), ids=[n.replace(" ", "_") for n in BLOCKS])
+def test_block(layers, case):
+    """nn.TransformerEncoderLayer and nn.TransformerDecoderLayer, loaded by their own names."""
+    draw, rows, causal, cross = Draw(9), sum(LENGTHS), case.get("causal"), case.get("cross")
+    inputs = {"x": draw.normal(rows, WIDTH)}
+    if cross:
+        inputs["memory"] = draw.normal(sum(KEY_LENGTHS), WIDTH)
+    d_y, values = draw.normal(rows, WIDTH), draw.parameters(block_module(**case))
+
+    def one(module, x, memory):
+        mask = None
+        if causal:
+            mask = nn.Transformer.generate_square_subsequent_mask(len(x), dtype=x.dtype)
+        return module(x[None], memory[None], mask)[0] if cross else module(x[None], mask)[0]
+
+    def program(dtype):
+        module = loaded(block_module(**case), values, dtype)
+        at = {name: leaf(x, dtype) for name, x in inputs.items()}
+        memory = at["memory"].split(KEY_LENGTHS) if cross else LENGTHS
+        done = [one(module, x, m) for x, m in zip(at["x"].split(LENGTHS), memory)]
+        return finish(torch.cat(done), d_y, at, module)
+
+    block = layers.block("", width=WIDTH, heads=HEADS, feed_forward=FEED_FORWARD, **case)
+    layers.open(values)
+    sentences, memory_sentences = (layers.walk.sentences(n) for n in (LENGTHS, KEY_LENGTHS))
+    beside = (inputs["memory"], memory_sentences) if cross else (None, None)
+    d_memory = np.zeros_like(inputs["memory"]) if cross else None
+    saved, d = libattn_nn.BlockSaved(), d_y.copy()
+    at = layers.call("block_forward", block, inputs["x"], sentences, *beside, False, saved)
+    ours = {"y": layers.result(at, rows, WIDTH)}
+    layers.call("block_backward", block, sentences, *beside, saved, None, d, d_memory)
+    ours |= {"d_x": d, **layers.gradients()} | ({"d_memory": d_memory} if cross else {})
+    assert_as_exact(ours, *in_both(program), terms=max(FEED_FORWARD, rows, sum(KEY_LENGTHS)))
+
+
 # --- Recurrent layers --------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 from staging import headers, prose
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADERS = ("attn.h", "gradients.h", "nn.h")
+HEADERS = ("attn.h", "gradients.h", "nn.h", "transformer.h")
 
 
 def read(name):

@@ -12,7 +12,8 @@ from .documents import PAGES, Documents
 
 SITE = Path(__file__).resolve().parent.parent
 ROOT = SITE.parent.parent
-HEADERS = {"attn.h": "attn", "gradients.h": "gradients", "nn.h": "nn"}
+HEADERS = {"attn.h": "attn", "gradients.h": "gradients", "nn.h": "nn",
+           "transformer.h": "transformer"}  # fmt: skip
 C_FOLDER = "reference/c"
 COMMAND_FOLDER = "reference/command"
 EXAMPLES_FOLDER = "reference/examples"
