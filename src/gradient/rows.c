@@ -23,7 +23,8 @@ static void store_row(const attn_gradient_worker *g, const attn_block *b, const 
     t->load_rows(attn_row_of(g, to, b, t->element_size), 0, row, 0, 1, 1, b->rows, 1.0);
 }
 
-static void load_flow(attn_gradient_worker *g, const attn_block *b) {
+/* In the lanes, for SCORE with values; and in rows, for DISTRIBUTE, if `rows`. */
+static void load_flow(attn_gradient_worker *g, const attn_block *b, bool rows) {
     const attn_tensor *const from = &g->call->from->output;
     const attn_tiles *const t = g->w.tiles;
     const int d = g->call->plan.d_value, padded = attn_value_stride(g->call);
@@ -36,13 +37,14 @@ static void load_flow(attn_gradient_worker *g, const attn_block *b) {
         if (b->rows < b->width) t->fill(g->g.flow, 1, (int64_t)d * b->width, 0);
         t->load_transposed(g->g.flow, b->width, at, row, column, b->rows, d, 1.0);
     }
+    if (!b->few && !rows) return;
     g->flow_rows = at, g->flow_stride = row;
     if (b->few || column != 1 || d < padded) {
         if (d < padded) t->fill(packed, 1, (int64_t)b->rows * padded, 0);
         t->load_rows(packed, padded, at, row, column, b->rows, d, 1.0);
         g->flow_rows = packed, g->flow_stride = padded;
     }
-    g->flow_finite = t->all_finite(g->flow_rows, g->flow_stride, b->rows, padded);
+    if (rows) g->flow_finite = t->all_finite(g->flow_rows, g->flow_stride, b->rows, padded);
 }
 
 static void load_entropy(attn_gradient_worker *g, const attn_block *b) {
@@ -187,14 +189,30 @@ static void find_whole_rows(attn_gradient_worker *g, const attn_block *b) {
 
 /* -------------------------------------------------------------------------------- the whole */
 
+static void begin_scores(attn_gradient_worker *g, const attn_block *b) {
+    attn_score_begin(&g->w, b);
+    if (g->call->plan.weighing == ATTN_WEIGH_ONLINE)
+        attn_load_base(&g->w, b, g->g.base, &g->call->saved.lse);
+}
+
+/* What weights' gradients are made of, where the means of these are to be found. */
+static void begin_products(attn_gradient_worker *g, const attn_block *b) {
+    load_flow(g, b, false);
+    load_entropy(g, b);
+}
+
 void attn_gradient_find_rows(attn_gradient_worker *g, attn_block *b) {
     attn_mask_begin(&g->w, b);
     if (g->call->plan.weighing == ATTN_WEIGH_ONLINE) {
         if (!g->call->scores) return;
-        if (g->call->walk_rows) attn_gradient_begin_block(g, b);
+        if (g->call->walk_rows) {
+            begin_scores(g, b);
+            begin_products(g, b);
+        }
         find_softmax(g, b);
     } else if (b->keys.first < b->keys.last) {
-        attn_gradient_begin_block(g, b);
+        begin_scores(g, b);
+        if (g->call->rows.mean) begin_products(g, b);
         find_whole_rows(g, b);
     }
 }
@@ -204,11 +222,9 @@ void attn_gradient_begin_block(attn_gradient_worker *g, const attn_block *b) {
     const attn_tiles *const t = g->w.tiles;
     const bool sparse =
         g->call->plan.weighing == ATTN_WEIGH_ROWS && g->w.problem->normalizer.kind != ATTN_HARDMAX;
-    attn_score_begin(&g->w, b);
-    load_flow(g, b);
+    begin_scores(g, b);
+    load_flow(g, b, true);
     load_entropy(g, b);
-    if (g->call->plan.weighing == ATTN_WEIGH_ONLINE)
-        attn_load_base(&g->w, b, g->g.base, &g->call->saved.lse);
     if (rows->mean) load_row(g, b, g->g.mean, rows->mean, 0);
     if (!sparse) return;
     load_row(g, b, g->w.space.threshold.base, rows->base, 0);
