@@ -136,19 +136,33 @@ void attn_cap_scores(attn_worker *w, const attn_block *b, const attn_tile *tile,
         w->tiles->softcap(scores, tile->lines, tile->width, w->problem->score.softcap);
 }
 
+/* What the bias hides, whatever the caller's own function has made of it. */
+static void hide_biased(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
+    const attn_tiles *const t = w->tiles;
+    const int64_t elements = (int64_t)tile->lines * tile->width;
+    t->fill(w->space.hidden, 1, elements, 0);
+    attn_add_bias(w, b, tile, w->space.hidden);
+    for (int64_t i = 0; i < elements; i++)
+        if (attn_read(t, attn_offset(w->space.hidden, i, t)) == (double)-INFINITY)
+            t->fill(attn_offset(scores, i, t), 1, 1, (double)-INFINITY);
+}
+
 void attn_call_score(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_score *const s = &w->problem->score;
     for (int g = 0; g < b->heads && s->callback; g++) {
         const attn_pairs pairs = attn_pairs_of(w, b, tile, g, scores);
         s->callback(s->callback_user, &pairs);
     }
+    if (s->callback && attn_tensor_present(&s->bias)) hide_biased(w, b, tile, scores);
 }
+
+/* The bias comes last, so that what it hides stays hidden. */
 
 void attn_bias_scores(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_score *const s = &w->problem->score;
-    if (attn_tensor_present(&s->bias)) attn_add_bias(w, b, tile, scores);
     if (s->relative) attn_relative_bias(w, b, tile, scores);
     if (attn_tensor_present(&s->alibi_slopes)) add_alibi(w, b, tile, scores);
+    if (attn_tensor_present(&s->bias)) attn_add_bias(w, b, tile, scores);
 }
 
 /* ------------------------------------------------------------------------------------ weights */
