@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "api/check.h"
+#include "attention/mask.h"
 
 /* A weight so much smaller than the greatest counts for nothing: 2^-40 of it is less than a 2^16th of
  * a rounding in float32, as 2^-80 is in float64. Its inverse stands at that. */
@@ -117,14 +118,9 @@ static void begin_exponentials(attn_worker *w, const attn_block *b, int g, const
     const attn_additive *const a = &w->space.additive;
     const int d = w->plan->d_padded;
     void *const target = attn_head_queries(w, b, g, a->exponentials);
-    void *const lowest = of_head(w, g, a->lowest), *const highest = of_head(w, g, a->highest);
-    if (b->few) {
-        t->column_ranges(lowest, highest, query, d, 1, b->queries, d);
-        t->exp_twice(target, query, d, b->queries, d, of_head(w, g, a->gain), NULL);
-    } else {
-        t->column_ranges(lowest, highest, query, 1, b->width, b->queries, d);
-        t->exp_twice(target, query, b->width, d, b->width, NULL, of_head(w, g, a->gain));
-    }
+    attn_additive_row_ranges(w, b, g);
+    if (b->few) t->exp_twice(target, query, d, b->queries, d, of_head(w, g, a->gain), NULL);
+    else t->exp_twice(target, query, b->width, d, b->width, NULL, of_head(w, g, a->gain));
 }
 
 void attn_additive_begin(attn_worker *w, const attn_block *b, int g) {
@@ -171,6 +167,71 @@ void attn_additive_keys(attn_worker *w, const attn_block *b, const attn_tile *ti
         return;
     }
     project_keys(w, b, tile, g, from);
+}
+
+/* ------------------------------------------------------------------------- what nobody sees */
+
+/* By hidden[pair] of the tile: scores, or what attn_hidden_tile made. */
+static bool is_seen(const attn_worker *w, const attn_tile *tile, int row, int key) {
+    const int64_t at = row * tile->row_stride + key * tile->key_stride;
+    return attn_read(w->tiles, attn_offset(w->space.hidden, at, w->tiles)) != (double)-INFINITY;
+}
+
+bool attn_additive_row_sees(const attn_worker *w, const attn_tile *tile, int row) {
+    for (int k = 0; k < tile->count; k++)
+        if (is_seen(w, tile, row, k)) return true;
+    return false;
+}
+
+static bool key_is_seen(const attn_worker *w, const attn_tile *tile, int first_row, int rows,
+                        int key) {
+    for (int r = 0; r < rows; r++)
+        if (is_seen(w, tile, first_row + r, key)) return true;
+    return false;
+}
+
+void attn_additive_hide_keys(const attn_worker *w, const attn_tile *tile, int first_row, int rows,
+                             void *key) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_padded;
+    const void *other = NULL;
+    for (int k = 0; k < tile->count && !other; k++)
+        if (key_is_seen(w, tile, first_row, rows, k)) other = attn_offset(key, (int64_t)k * d, t);
+    for (int k = 0; k < tile->count; k++) {
+        void *const at = attn_offset(key, (int64_t)k * d, t);
+        if (key_is_seen(w, tile, first_row, rows, k)) continue;
+        if (other) t->load_rows(at, 0, other, 0, 1, 1, d, 1.0);
+        else t->fill(at, 1, d, 0);
+    }
+}
+
+void attn_additive_row_ranges(attn_worker *w, const attn_block *b, int g) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_padded;
+    const void *const query = attn_head_queries(w, b, g, w->space.query);
+    t->column_ranges(of_head(w, g, w->space.additive.lowest),
+                     of_head(w, g, w->space.additive.highest), query, b->few ? d : 1,
+                     b->few ? 1 : b->width, b->queries, d);
+}
+
+void attn_additive_seeing_ranges(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                                 int g) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_padded, size = t->element_size;
+    const char *const query = attn_head_queries(w, b, g, w->space.query);
+    char *const lowest = of_head(w, g, w->space.additive.lowest);
+    char *const highest = of_head(w, g, w->space.additive.highest);
+    t->fill(lowest, 1, d, (double)INFINITY);
+    t->fill(highest, 1, d, (double)-INFINITY);
+    for (int r = 0; r < b->queries; r++) {
+        if (!attn_additive_row_sees(w, tile, g * b->queries + r)) continue;
+        for (int f = 0; f < d; f++) {
+            const int64_t at = b->few ? (int64_t)r * d + f : (int64_t)f * b->width + r;
+            const double x = attn_read(t, query + at * size);
+            if (x < attn_read(t, lowest + f * size)) t->fill(lowest + f * size, 1, 1, x);
+            if (x > attn_read(t, highest + f * size)) t->fill(highest + f * size, 1, 1, x);
+        }
+    }
 }
 
 /* How a tile is scored: with so many features to a division; or by tanh, or its polynomial. */
@@ -220,15 +281,57 @@ static int way_to_score(const attn_worker *w, const attn_block *b, int g) {
     return largest < ATTN_NEAR_ZERO ? BY_POLYNOMIAL : way;
 }
 
-static void score_rows(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
-                       const void *key, int first_row, int rows, void *scores) {
+/* Whether the first pair of the tile that is seen, if it can be told, is too far apart for the
+ * polynomial. */
+static bool is_far_apart(const attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
+                         const void *key, int first_row, int rows) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_padded, size = t->element_size;
+    const char *const query = attn_head_queries(w, b, g, w->space.query);
+    for (int k = 0; k < tile->count; k++) {
+        for (int r = first_row; r < first_row + rows; r++) {
+            if (!attn_sees(w, b, tile, g * b->queries + r, k)) continue;
+            for (int f = 0; f < d; f++) {
+                const int64_t at = b->few ? (int64_t)r * d + f : (int64_t)f * b->width + r;
+                const double x = attn_read(t, query + at * size);
+                const double y = attn_read(t, (const char *)key + ((int64_t)k * d + f) * size);
+                if (fabs(x + y) >= ATTN_NEAR_ZERO) return true;
+            }
+            return false;
+        }
+    }
+    return false;
+}
+
+/* The way that suits the pairs that are seen: what is hidden must not decide it. Ranges of all keys and
+ * queries are no narrower than theirs, so that what allows the polynomial, or four features and not
+ * the polynomial, need not be asked of them again. */
+static int choose_way(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                      attn_visibility seen, int g, void *key, int first_row, int rows) {
+    const attn_tiles *const t = w->tiles;
+    const int d = w->plan->d_padded, count = tile->count;
+    t->column_ranges(w->space.key_lowest, w->space.key_highest, key, d, 1, count, d);
+    int way = way_to_score(w, b, g);
+    if (!attn_hides(w, seen) || way == BY_POLYNOMIAL) return way;
+    if (way == 4 && is_far_apart(w, b, tile, g, key, first_row, rows)) return way;
+    attn_hidden_tile(w, b, tile);
+    attn_additive_hide_keys(w, tile, g * b->queries + first_row, rows, key);
+    attn_additive_seeing_ranges(w, b, tile, g);
+    t->column_ranges(w->space.key_lowest, w->space.key_highest, key, d, 1, count, d);
+    way = way_to_score(w, b, g);
+    attn_additive_row_ranges(w, b, g);
+    return way;
+}
+
+static void score_rows(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                       attn_visibility seen, int g, void *key, int first_row, int rows,
+                       void *scores) {
     const attn_tiles *const t = w->tiles;
     const attn_additive *const a = &w->space.additive;
     const int d = w->plan->d_padded, count = tile->count;
     const int64_t skipped = b->few ? (int64_t)first_row * d : 0;
     void *const exponentials = w->space.key_exponentials;
-    t->column_ranges(w->space.key_lowest, w->space.key_highest, key, d, 1, count, d);
-    const int way = way_to_score(w, b, g);
+    const int way = choose_way(w, b, tile, seen, g, key, first_row, rows);
     const void *const query = attn_offset(
         attn_head_queries(w, b, g, way > 0 ? a->exponentials : w->space.query), skipped, t);
     if (way > 0) t->exp_twice(exponentials, key, d, count, d, NULL, NULL);
@@ -292,16 +395,16 @@ void attn_locate_keys(attn_worker *w, const attn_block *b, const attn_tile *tile
     t->accumulate(w->space.located_key, w->space.key, (int64_t)tile->count * d);
 }
 
-void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
-                        void *scores) {
+void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                        attn_visibility seen, int g, void *scores) {
     attn_additive_keys(w, b, tile, g);
     if (!w->problem->score.location) {
-        score_rows(w, b, tile, g, w->space.key, 0, b->queries, scores);
+        score_rows(w, b, tile, seen, g, w->space.key, 0, b->queries, scores);
         return;
     }
     for (int r = 0; r < b->queries; r++) {
         attn_locate_keys(w, b, tile, g, r);
-        score_rows(w, b, tile, g, w->space.located_key, r, 1,
+        score_rows(w, b, tile, seen, g, w->space.located_key, r, 1,
                    attn_offset(scores, r * tile->row_stride, w->tiles));
     }
 }

@@ -8,8 +8,18 @@
 void attn_additive_begin(attn_worker *w, const attn_block *b, int g);
 
 /* scores: the rows of head g in the tile. */
-void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, int g,
-                        void *scores);
+void attn_additive_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                        attn_visibility seen, int g, void *scores);
+
+/* With what tells hidden pairs in space.hidden: whether a row sees some key of the tile; */
+bool attn_additive_row_sees(const attn_worker *w, const attn_tile *tile, int row);
+/* a packed key that none of the rows sees becomes a copy of one that some row does, or 0 if there is
+ * none, so that neither a choice by ranges nor a product with 0 can tell what it was; */
+void attn_additive_hide_keys(const attn_worker *w, const attn_tile *tile, int first_row, int rows,
+                             void *key);
+/* and the ranges of the head's queries, all of them, or those that see some key of the tile. */
+void attn_additive_row_ranges(attn_worker *w, const attn_block *b, int g);
+void attn_additive_seeing_ranges(attn_worker *w, const attn_block *b, const attn_tile *tile, int g);
 
 /* The tile's keys in rows of d_padded features, projected if CONCAT, into space.key; and with what
  * query r of head g knows of locations, into space.located_key (space.location, space.previous and

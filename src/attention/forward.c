@@ -73,7 +73,7 @@ static void note_highest(attn_worker *w, const attn_block *b, const attn_tile *t
 /* Scores of a tile that the mask does not shut. */
 static void score(attn_worker *w, const attn_block *b, const attn_tile *tile, attn_visibility seen,
                   void *scores) {
-    attn_score_tile(w, b, tile, scores);
+    attn_score_tile(w, b, tile, seen, scores);
     attn_show_scores(w, b, tile, ATTN_RAW_SCORES, seen, scores);
     attn_cap_scores(w, b, tile, scores);
     attn_show_scores(w, b, tile, ATTN_CAPPED_SCORES, seen, scores);
@@ -275,6 +275,7 @@ static attn_worker worker_at(forward_call *call, int64_t i) {
     w.tiles = plan->tiles;
     w.table = call->table;
     w.accumulators = call->accumulators;
+    w.finite = NULL;
     attn_plan_workspace(plan, call->workspaces + plan->worker_bytes * (size_t)i, &w.space);
     w.own_kept = w.space.kept;
     return w;

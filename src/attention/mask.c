@@ -197,6 +197,26 @@ void attn_mask_lanes(attn_worker *w, const attn_block *b, const attn_tile *tile,
     w->tiles->mask_range(scores, tile->count, b->width, s->first, s->last);
 }
 
+bool attn_sees(const attn_worker *w, const attn_block *b, const attn_tile *tile, int row,
+               int64_t key) {
+    const attn_tiles *const t = w->tiles;
+    const attn_problem *const p = w->problem;
+    const attn_tensor *const bias = &p->score.bias;
+    const attn_key_range seen = w->space.visible[row];
+    if (p->mask.callback || tile->k + key < seen.first || tile->k + key >= seen.last) return false;
+    if (p->mask.key_documents && w->space.documents[row] != *key_documents(w, b, tile->k + key))
+        return false;
+    if (attn_tensor_present(&p->mask.allowed) &&
+        attn_read(t, attn_offset(w->space.allowed, row * allowed_stride(b, tile) + key, t)) != 0)
+        return false;
+    if (!attn_tensor_present(bias)) return true;
+    const char *const from =
+        attn_pair_entries(bias, t->element_size, b, b->first_head + row / b->queries, tile->k);
+    const int64_t at =
+        row % b->queries * attn_broadcast_stride(bias, 2) + key * attn_broadcast_stride(bias, 3);
+    return attn_read(t, from + at * t->element_size) != (double)-INFINITY;
+}
+
 bool attn_hides(const attn_worker *w, attn_visibility seen) {
     return seen == ATTN_TILE_PARTIAL || attn_tensor_present(&w->problem->score.bias);
 }

@@ -25,6 +25,10 @@ void attn_mask_lanes(attn_worker *w, const attn_block *block, const attn_tile *t
 /* Fills space.hidden: -infinity where mask or bias hide a pair, something finite or NaN elsewhere. */
 void attn_hidden_tile(attn_worker *w, const attn_block *block, const attn_tile *tile);
 
+/* Whether a row of the block sees a key of the tile; false where only a callback of the caller's knows. */
+bool attn_sees(const attn_worker *w, const attn_block *block, const attn_tile *tile, int row,
+               int64_t key);
+
 /* Whether space.hidden can differ from an open tile where attn_mask_tile said so. */
 bool attn_hides(const attn_worker *w, attn_visibility seen);
 

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "api/check.h"
+#include "attention/mask.h"
 
 /* -------------------------------------------------------------------------------- the entries */
 
@@ -64,6 +65,21 @@ const void *attn_relative_rows(attn_worker *w, const attn_tensor *t, int64_t hea
     *stride = d;
     w->tiles->load_rows(w->space.table, d, at, t->stride[2], t->stride[3], count, d, 1.0);
     return w->space.table;
+}
+
+void attn_relative_reach(const attn_worker *w, const attn_block *b, const attn_tile *tile,
+                         const void *hidden, int first_key, int keys, const int32_t *of, void *sums,
+                         int64_t entry_stride, int64_t row_stride, int64_t key_stride) {
+    const attn_tiles *const t = w->tiles;
+    for (int k = 0; k < keys; k++) {
+        for (int r = 0; r < b->queries; r++) {
+            const int64_t pair = (first_key + k) * tile->key_stride + r * tile->row_stride;
+            if (attn_read(t, (const char *)hidden + pair * t->element_size) == (double)-INFINITY)
+                continue;
+            const int64_t at = of[k - r] * entry_stride + r * row_stride + k * key_stride;
+            t->fill(attn_offset(sums, at, t), 1, 1, 0);
+        }
+    }
 }
 
 /* ------------------------------------------------------------------------------------- scores */
@@ -168,26 +184,76 @@ static void sum_weights(attn_worker *w, const attn_block *b, const attn_tile *ti
     }
 }
 
-void attn_relative_values(attn_worker *w, const attn_block *b, attn_key_range keys) {
-    const attn_relative *const r = w->problem->score.relative;
+static int64_t sum_count(const attn_worker *w, const attn_block *b) {
+    return (int64_t)attn_padded((int)w->plan->entries, w->tiles) * (b->few ? b->rows : b->width);
+}
+
+/* Sums that some pair of the tile reaches begin at 0. */
+static void begin_reached(attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    const attn_tiles *const t = w->tiles;
+    const int64_t entries = attn_padded((int)w->plan->entries, t);
+    if (!*attn_kept_any(w, b, tile)) return;
+    attn_hidden_tile(w, b, tile);
+    const attn_entries e = attn_relative_entries(w, b, tile, 0, tile->count);
+    void *const sums = attn_offset(w->space.terms, e.first * (int64_t)(b->few ? 1 : b->width), t);
+    for (int g = 0; g < b->heads; g++) {
+        const int64_t row = (int64_t)g * b->queries * (b->few ? entries : 1);
+        attn_relative_reach(w, b, tile, attn_head_rows(w->space.hidden, b, tile, g, t), 0,
+                            tile->count, e.of, attn_offset(sums, row, t), b->few ? 1 : b->width,
+                            b->few ? entries : 1, 0);
+    }
+}
+
+/* The same sums, but -infinity for what no visible pair reaches. */
+static void sum_reached(attn_worker *w, const attn_block *b, attn_key_range keys) {
+    w->tiles->fill(w->space.terms, 1, sum_count(w, b), (double)-INFINITY);
+    attn_for_each_tile(w, b, keys, begin_reached);
+    attn_for_each_tile(w, b, keys, sum_weights);
+}
+
+static void add_values(attn_worker *w, const attn_block *b, int g, const void *table,
+                       int64_t stride, bool reached) {
     const attn_tiles *const t = w->tiles;
     const int n = (int)w->plan->entries, entries = attn_padded(n, t), d = w->plan->d_value;
-    const int64_t stride_out = attn_padded(d, t);
-    if (!r || !attn_tensor_present(&r->values) || d == 0) return;
-    t->fill(w->space.terms, 1, (int64_t)entries * (b->few ? b->rows : b->width), 0);
+    const int64_t row = (int64_t)g * b->queries, stride_out = attn_padded(d, t);
+    void *const output = attn_offset(w->space.stretch.output, b->few ? row * stride_out : 0, t);
+    const void *const sums = attn_offset(w->space.terms, b->few ? row * entries : 0, t);
+    if (reached)
+        t->aggregate_visible(output, b->few ? 1 : b->width, b->few ? stride_out : 1,
+                             w->space.shrink, sums, sums, b->few ? 1 : b->width,
+                             b->few ? entries : 1, table, stride, n, d, b->queries);
+    else if (b->few)
+        t->aggregate_few(output, stride_out, w->space.shrink, sums, table, stride, n, d, b->queries,
+                         entries);
+    else t->aggregate(output, w->space.shrink, sums, table, stride, n, d, b->width);
+}
+
+/* Whether a head's table is finite; not asked again while the head stays the same, or shares it. */
+static bool is_finite(attn_worker *w, const attn_tensor *t, int64_t head, const void *rows,
+                      int64_t stride) {
+    const void *const at = attn_broadcast_at(t, w->tiles->element_size, 0, head, 0, 0);
+    if (w->finite == at) return true;
+    if (!w->tiles->all_finite(rows, stride, (int)t->shape[2], (int)t->shape[3])) return false;
+    w->finite = at;
+    return true;
+}
+
+void attn_relative_values(attn_worker *w, const attn_block *b, attn_key_range keys) {
+    const attn_relative *const r = w->problem->score.relative;
+    bool reached = false;
+    if (!r || !attn_tensor_present(&r->values) || w->plan->d_value == 0) return;
+    w->tiles->fill(w->space.terms, 1, sum_count(w, b), 0);
     attn_for_each_tile(w, b, keys, sum_weights);
-    t->fill(w->space.shrink, 1, b->width, 1);
+    w->tiles->fill(w->space.shrink, 1, b->width, 1);
     for (int g = 0; g < b->heads; g++) {
+        const int64_t head = b->first_head + g;
         int64_t stride;
         const void *const table =
-            attn_relative_rows(w, &r->values, b->first_head + g, 0, n, &stride);
-        const int64_t row = (int64_t)g * b->queries;
-        if (b->few)
-            t->aggregate_few(attn_offset(w->space.stretch.output, row * stride_out, t), stride_out,
-                             w->space.shrink, attn_offset(w->space.terms, row * entries, t), table,
-                             stride, n, d, b->queries, entries);
-        else
-            t->aggregate(w->space.stretch.output, w->space.shrink, w->space.terms, table, stride, n,
-                         d, b->width);
+            attn_relative_rows(w, &r->values, head, 0, (int)w->plan->entries, &stride);
+        if (!reached && !is_finite(w, &r->values, head, table, stride)) {
+            sum_reached(w, b, keys);
+            reached = true;
+        }
+        add_values(w, b, g, table, stride, reached);
     }
 }

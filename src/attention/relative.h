@@ -30,4 +30,13 @@ attn_entries attn_relative_entries(attn_worker *w, const attn_block *b, const at
 const void *attn_relative_rows(attn_worker *w, const attn_tensor *table, int64_t head, int first,
                                int count, int64_t *stride);
 
+/* Where the table is not finite, sums by entry begin at -infinity, where they stay unless a visible pair
+ * reaches them: then they begin at 0, and are summed as ever. So -infinity tells AGGREGATE, as of scores,
+ * what to leave out. (A sum that overflows to -infinity is left out too.)
+ * Sets to 0 what the visible pairs of a head and keys first_key .. first_key + keys - 1 reach, of
+ * sums[key][row][entry]; hidden: scores, or what attn_hidden_tile made, of the head's rows. */
+void attn_relative_reach(const attn_worker *w, const attn_block *b, const attn_tile *tile,
+                         const void *hidden, int first_key, int keys, const int32_t *of, void *sums,
+                         int64_t entry_stride, int64_t row_stride, int64_t key_stride);
+
 #endif

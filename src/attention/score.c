@@ -196,7 +196,8 @@ const void *attn_score_keys(attn_worker *w, const attn_block *b, const attn_tile
     }
 }
 
-void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
+void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                     attn_visibility seen, void *scores) {
     const attn_score *const s = &w->problem->score;
     int64_t stride;
     const void *key;
@@ -207,7 +208,7 @@ void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
     case ATTN_SCORE_ADDITIVE:
     case ATTN_SCORE_CONCAT:
         for (int g = 0; g < b->heads; g++)
-            attn_additive_tile(w, b, tile, g, attn_head_rows(scores, b, tile, g, w->tiles));
+            attn_additive_tile(w, b, tile, seen, g, attn_head_rows(scores, b, tile, g, w->tiles));
         return;
     case ATTN_SCORE_LOCATION:
         for (int g = 0; g < b->heads; g++) {

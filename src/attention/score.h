@@ -3,13 +3,15 @@
 #ifndef ATTN_ATTENTION_SCORE_H
 #define ATTN_ATTENTION_SCORE_H
 
+#include "attention/mask.h"
 #include "attention/worker.h"
 
 /* Loads the block's queries, changed as the kind of score asks. */
 void attn_score_begin(attn_worker *w, const attn_block *b);
 
-/* Scores of a tile, with factor and relative positions, before the soft cap. */
-void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores);
+/* Scores of a tile, with factor and relative positions, before the soft cap; `seen` as of the mask. */
+void attn_score_tile(attn_worker *w, const attn_block *b, const attn_tile *tile,
+                     attn_visibility seen, void *scores);
 
 /* What stands for keys in a tile's dot products and distances with head g: keys, keys of length 1, or
  * rows of LOCATION's weight; where they lie, or in space.key. */

@@ -13,6 +13,7 @@ typedef struct {
     const attn_task *task; /* the one at hand */
     int shown_head;        /* of a block, while an observer is called */
     attn_kept own_kept;    /* space.kept, unless a task keeps its weights for a merge */
+    const void *finite;    /* a head's relative values that were found to be so */
     attn_workspace space;
 } attn_worker;
 

@@ -37,6 +37,22 @@ static void run_pairs(attn_gradient_worker *g, const attn_tile *tile, attn_visib
     }
 }
 
+/* Rows that see nothing of the tile are 0 in a copy of all rows: ranges have not looked at them, and
+ * 0 times what is made of them must be 0. */
+static void hide_rows(attn_gradient_worker *g, const attn_tile *tile, attn_visibility seen,
+                      int first_row, attn_pairwise_tile *pairs) {
+    const attn_tiles *const t = g->w.tiles;
+    const int64_t stride = pairs->query_stride;
+    if (!attn_gradient_hides(g, seen)) return;
+    for (int r = 0; r < pairs->rows; r++) {
+        if (attn_additive_row_sees(&g->w, tile, first_row + r)) continue;
+        if (pairs->query != g->g.rows_a)
+            t->load_rows(g->g.rows_a, stride, pairs->query, stride, 1, pairs->rows, pairs->d, 1.0);
+        pairs->query = g->g.rows_a;
+        t->fill(attn_offset(g->g.rows_a, r * stride, t), 1, pairs->d, 0);
+    }
+}
+
 static attn_pairwise_tile pairs_of(attn_gradient_worker *g, const attn_tile *tile, int first_row,
                                    int rows, const void *key, void *key_sums) {
     const attn_tiles *const t = g->w.tiles;
@@ -73,8 +89,10 @@ void attn_gradient_gaussian(attn_gradient_worker *g, const attn_block *b, const 
     if (d < padded) t->fill(g->g.key_rows, 1, (int64_t)tile->count * padded, 0);
     t->load_rows(g->g.key_rows, padded, attn_key_rows(&g->w, k, b, tile->k), k->stride[2],
                  k->stride[3], tile->count, d, 1.0);
-    const attn_pairwise_tile pairs =
-        pairs_of(g, tile, 0, b->rows, g->g.key_rows, sums_of_keys(g, tile));
+    if (attn_gradient_hides(g, seen))
+        attn_additive_hide_keys(&g->w, tile, 0, b->rows, g->g.key_rows);
+    attn_pairwise_tile pairs = pairs_of(g, tile, 0, b->rows, g->g.key_rows, sums_of_keys(g, tile));
+    hide_rows(g, tile, seen, 0, &pairs);
     run_pairs(g, tile, seen, 0, &pairs);
 }
 
@@ -108,18 +126,25 @@ static void choose_way(attn_gradient_worker *g, attn_pairwise_tile *pairs) {
                     t->all_finite(pairs->key, pairs->key_stride, pairs->keys, pairs->d);
 }
 
-static void run_tanh(attn_gradient_worker *g, const attn_tile *tile, attn_visibility seen,
-                     int first_row, int rows, const void *key, void *key_sums) {
+static void run_tanh(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                     attn_visibility seen, int first_row, int rows, void *key, void *key_sums) {
     const attn_tiles *const t = g->w.tiles;
     const int d = g->call->plan.d_padded;
+    const bool hides = attn_gradient_hides(g, seen);
     attn_pairwise_tile pairs = pairs_of(g, tile, first_row, rows, key, key_sums);
     pairs.weight_sums = g->g.matrix[ATTN_OF_WEIGHT] ? g->g.matrix[ATTN_OF_WEIGHT] : g->g.unwanted;
+    if (hides) {
+        attn_additive_hide_keys(&g->w, tile, first_row, rows, key);
+        attn_additive_seeing_ranges(&g->w, b, tile, 0);
+    }
     choose_way(g, &pairs);
+    if (hides) attn_additive_row_ranges(&g->w, b, 0);
     if (pairs.kind == ATTN_PAIRWISE_EXPONENTIALS) {
         t->exp_twice(g->g.exponentials[1], key, d, tile->count, d, NULL, NULL);
         pairs.key = g->g.exponentials[1];
         pairs.query = attn_offset(g->g.exponentials[0], (int64_t)first_row * d, t);
     }
+    hide_rows(g, tile, seen, first_row, &pairs);
     run_pairs(g, tile, seen, first_row, &pairs);
 }
 
@@ -129,13 +154,13 @@ void attn_gradient_additive(attn_gradient_worker *g, const attn_block *b, const 
     const int64_t elements = (int64_t)tile->count * g->call->plan.d_padded;
     attn_additive_keys(w, b, tile, 0);
     if (!w->problem->score.location) {
-        run_tanh(g, tile, seen, 0, b->rows, w->space.key, sums_of_keys(g, tile));
+        run_tanh(g, b, tile, seen, 0, b->rows, w->space.key, sums_of_keys(g, tile));
         return;
     }
     for (int r = 0; r < b->rows; r++) {
         attn_locate_keys(w, b, tile, 0, r);
         w->tiles->fill(g->g.located_sums, 1, elements, 0);
-        run_tanh(g, tile, seen, r, 1, w->space.located_key, g->g.located_sums);
+        run_tanh(g, b, tile, seen, r, 1, w->space.located_key, g->g.located_sums);
         w->tiles->accumulate(sums_of_keys(g, tile), g->g.located_sums, elements);
         attn_gradient_location(g, b, tile, r);
     }
@@ -146,5 +171,13 @@ void attn_gradient_weigh_features(attn_gradient_worker *g, void *rows, int64_t s
     void *const factor = g->w.space.features;
     t->load_rows(factor, 0, g->w.space.additive.weight, 0, 1, 1, (int)stride,
                  g->scale * g->call->pending);
-    t->multiply_rows(rows, count, (int)stride, false, factor);
+    if (t->all_finite(factor, 0, 1, (int)stride)) {
+        t->multiply_rows(rows, count, (int)stride, false, factor);
+        return;
+    }
+    for (int r = 0; r < count; r++) { /* nothing was summed: 0, whatever the weight */
+        void *const row = attn_offset(rows, r * stride, t);
+        if (!attn_gradient_is_zero(t, row, (int)stride))
+            t->multiply_rows(row, 1, (int)stride, false, factor);
+    }
 }

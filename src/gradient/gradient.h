@@ -153,8 +153,14 @@ void attn_gradient_fill_table(attn_gradient_call *call, attn_gradient_start *tab
 void attn_gradient_run_rows(attn_gradient_worker *g, int64_t task);
 void attn_gradient_run_task(attn_gradient_worker *g, int64_t task);
 
-/* Stride of a matrix's or key's row in scratch. */
+/* Stride of a matrix's or key's row in scratch. The halves of CONCAT's projection are of whole vectors
+ * each, so that what is beyond the first is not the second's. */
+static inline int64_t attn_second_half(const attn_gradient_call *call) {
+    return attn_padded(call->plan.d_query, call->plan.tiles);
+}
 static inline int64_t attn_matrix_stride(const attn_gradient_call *call, attn_matrix m) {
+    if (m == ATTN_OF_PROJECTION)
+        return attn_second_half(call) + attn_padded(call->plan.d_key, call->plan.tiles);
     return attn_padded((int)call->matrix[m]->shape[3], call->plan.tiles);
 }
 static inline int attn_value_stride(const attn_gradient_call *call) {
@@ -189,6 +195,11 @@ void attn_gradient_tile(attn_worker *w, const attn_block *b, const attn_tile *ti
 void attn_gradient_clear_hidden(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
                                 attn_visibility seen, void *elements);
 
+/* DISTRIBUTE, where rows that are not finite reach but what has a gradient with them that is not 0. */
+void attn_gradient_distribute_some(attn_gradient_worker *g, void *sums, int64_t wide,
+                                   const void *tile, int64_t key_stride, int64_t row_stride,
+                                   const void *rows, int64_t stride, int keys, int count);
+
 /* pairs.c: from the gradients of final scores, in g.gradient, to those of what was added to them, and
  * on to those of SCORE's; `seen` as of the mask. */
 void attn_gradient_pairs(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
@@ -213,6 +224,13 @@ void attn_gradient_end_block(attn_gradient_worker *g, const attn_block *b);
 void attn_gradient_end_keys(attn_gradient_worker *g, const attn_block *b);
 void attn_gradient_end_matrices(attn_gradient_worker *g, const attn_block *b);
 
+/* Whether nothing has been summed in a row. */
+bool attn_gradient_is_zero(const attn_tiles *t, const void *row, int columns);
+/* Rows that are multiplied with such sums, or made of them, become 0 where they are not finite and the
+ * sums are 0: what no pair reaches gives 0, whatever it is. */
+void attn_gradient_quieten(const attn_gradient_worker *g, void *rows, int64_t stride,
+                           const void *sums, int64_t sums_stride, int columns, int count);
+
 /* additive.c: the same for additive and concat scores; pairwise for Gaussian ones too. */
 void attn_gradient_additive(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
                             attn_visibility seen);
@@ -222,7 +240,8 @@ void attn_gradient_gaussian(attn_gradient_worker *g, const attn_block *b, const 
 void attn_gradient_weigh_features(attn_gradient_worker *g, void *rows, int64_t stride, int count);
 
 /* relative.c */
-void attn_gradient_relative(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile);
+void attn_gradient_relative(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                            attn_visibility seen);
 void attn_gradient_relative_bias(attn_gradient_worker *g, const attn_block *b,
                                  const attn_tile *tile);
 void attn_gradient_relative_flow(attn_gradient_worker *g, const attn_block *b,

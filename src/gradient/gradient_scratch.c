@@ -102,8 +102,7 @@ size_t attn_gradient_workspace(const attn_gradient_call *call, char *memory,
     for (int i = 0; i < ATTN_MATRICES; i++) {
         const attn_tensor *const t = call->matrix[i];
         const int64_t row = t ? attn_matrix_stride(call, (attn_matrix)i) : 0;
-        /* CONCAT's second half begins anywhere in a row, and its whole vectors end in the next. */
-        g->matrix[i] = carve(&c, t != NULL, t ? t->shape[2] * row + block : 0);
+        g->matrix[i] = carve(&c, t != NULL, t ? t->shape[2] * row : 0);
     }
     for (int i = 0; i < ATTN_LINES; i++)
         g->line[i] = carve(&c, call->line[i] != NULL,

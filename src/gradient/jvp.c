@@ -127,7 +127,7 @@ static void find_scores(jvp_worker *g, const attn_block *b, const attn_tile *til
                         attn_visibility seen) {
     attn_worker *const w = &g->w;
     void *const scores = w->space.scores;
-    attn_score_tile(w, b, tile, scores);
+    attn_score_tile(w, b, tile, seen, scores);
     attn_pad_few(&g->w, b, tile, scores, 0);
     change_products(g, b, tile);
     attn_cap_scores(w, b, tile, scores);

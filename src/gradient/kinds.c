@@ -1,5 +1,7 @@
 /* kinds.c: from the gradients of bare scores to queries, keys and parameters, kind by kind; and from sums
  * in scratch to the caller's gradients. Numbers in brackets are those of docs/MATHS.md. */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "api/check.h"
@@ -16,10 +18,13 @@ static bool sums_in_rows(const attn_gradient_worker *g, const attn_block *b) {
     return b->few || takes_tanh(g) || g->w.problem->score.kind == ATTN_SCORE_GAUSSIAN;
 }
 
-/* What is left to be multiplied at the end: bare scores know no scale. */
+/* What is left to be multiplied at the end: bare scores know no scale. No more than the type holds, for
+ * of a head that sees nothing it is multiplied by 0, however great its own scale. */
 static double last_factor(const attn_gradient_worker *g) {
+    const double most = g->w.tiles->element_size == sizeof(float) ? (double)FLT_MAX : DBL_MAX;
     const double all = g->scale * g->call->pending;
-    return g->w.problem->score.kind == ATTN_SCORE_GAUSSIAN ? 2 * all : all;
+    const double factor = g->w.problem->score.kind == ATTN_SCORE_GAUSSIAN ? 2 * all : all;
+    return fmax(-most, fmin(factor, most));
 }
 
 /* ------------------------------------------------------------------------------ block begins */
@@ -127,7 +132,7 @@ static void products(attn_gradient_worker *g, const attn_block *b, const attn_ti
     if (attn_is_given(&to->key) ||
         (attn_is_given(&to->weight) && g->w.problem->score.kind == ATTN_SCORE_LOCATION))
         to_keys(g, b, tile, seen);
-    attn_gradient_relative(g, b, tile);
+    attn_gradient_relative(g, b, tile, seen);
 }
 
 void attn_gradient_kind(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
@@ -146,20 +151,20 @@ void attn_gradient_kind(attn_gradient_worker *g, const attn_block *b, const attn
 
 /* -------------------------------------------------------------------------------- block ends */
 
-static bool is_zero(const attn_tiles *t, const void *row, int columns) {
+bool attn_gradient_is_zero(const attn_tiles *t, const void *row, int columns) {
     for (int c = 0; c < columns; c++)
         if (attn_read(t, (const char *)row + (int64_t)c * t->element_size) != 0) return false;
     return true;
 }
 
-/* Rows that get 0 times something, since nothing was summed for them, must be finite for that. */
-static void quieten(const attn_gradient_worker *g, void *rows, int64_t stride, const void *sums,
-                    int64_t sums_stride, int columns, int count) {
+void attn_gradient_quieten(const attn_gradient_worker *g, void *rows, int64_t stride,
+                           const void *sums, int64_t sums_stride, int columns, int count) {
     const attn_tiles *const t = g->w.tiles;
     if (t->all_finite(rows, stride, count, (int)stride)) return;
     for (int r = 0; r < count; r++) {
         const void *const sum = (const char *)sums + r * sums_stride * t->element_size;
-        if (is_zero(t, sum, columns)) t->fill(attn_offset(rows, r * stride, t), 1, stride, 0);
+        if (attn_gradient_is_zero(t, sum, columns))
+            t->fill(attn_offset(rows, r * stride, t), 1, stride, 0);
     }
 }
 
@@ -195,7 +200,7 @@ static void finish_general(attn_gradient_worker *g, const attn_block *b) {
     const attn_plan *const plan = &g->call->plan;
     const int d_query = plan->d_query, padded = attn_padded(d_query, t), d = plan->d_padded;
     if (g->call->matrix[ATTN_OF_WEIGHT])
-        quieten(g, g->g.raw_query_rows, padded, g->g.rows_a, d, d, b->rows);
+        attn_gradient_quieten(g, g->g.raw_query_rows, padded, g->g.rows_a, d, d, b->rows);
     if (g->call->matrix[ATTN_OF_WEIGHT])
         t->distribute(g->g.matrix[ATTN_OF_WEIGHT], attn_matrix_stride(g->call, ATTN_OF_WEIGHT),
                       g->g.raw_query_rows, 1, padded, g->g.rows_a, d, d_query,
@@ -205,6 +210,7 @@ static void finish_general(attn_gradient_worker *g, const attn_block *b) {
                  matrix->stride[2], matrix->stride[3], d_query, plan->d_key, 1.0);
     t->score_few(g->g.rows_b, g->g.rows_a, d, g->g.projection, plan->d_key, d_query, plan->d_key,
                  b->rows, padded);
+    attn_gradient_quieten(g, g->g.rows_b, padded, g->g.rows_a, d, d, b->rows);
 }
 
 /* (42), one half of CONCAT's projection: out = P^T d, dP = d x^T, for rows x from column `first` on. */
@@ -213,9 +219,10 @@ static void through_projection(attn_gradient_worker *g, const attn_block *b, voi
     const attn_tensor *const p = &g->w.problem->score.projection;
     const attn_tiles *const t = g->w.tiles;
     const int d = g->call->plan.d, padded = g->call->plan.d_padded, wide = attn_padded(columns, t);
-    quieten(g, x, wide, rows, padded, d, count);
+    attn_gradient_quieten(g, x, wide, rows, padded, d, count);
     if (g->call->matrix[ATTN_OF_PROJECTION])
-        t->distribute(attn_offset(g->g.matrix[ATTN_OF_PROJECTION], first, t),
+        t->distribute(attn_offset(g->g.matrix[ATTN_OF_PROJECTION],
+                                  first == 0 ? 0 : attn_second_half(g->call), t),
                       attn_matrix_stride(g->call, ATTN_OF_PROJECTION), rows, 1, padded, x, wide, d,
                       wide, count);
     t->load_rows(g->g.projection, columns,
@@ -224,6 +231,7 @@ static void through_projection(attn_gradient_worker *g, const attn_block *b, voi
     t->fill(out, 1, (int64_t)count * wide, 0);
     t->aggregate_few(out, wide, g->w.space.zeros, rows, g->g.projection, columns, d, columns, count,
                      padded);
+    attn_gradient_quieten(g, out, wide, rows, padded, d, count);
 }
 
 /* The block's part of the queries' gradients, in rows; returns where they lie. */
@@ -396,22 +404,35 @@ static void finish_matrices(attn_gradient_worker *g) {
                         (int)attn_matrix_stride(g->call, bare[i]), last_factor(g));
     }
     if (!g->call->matrix[ATTN_OF_WEIGHT] || !s->normalize_weight) return;
+    if (attn_gradient_is_zero(t, g->g.matrix[ATTN_OF_WEIGHT], (int)s->weight.shape[3])) return;
     t->normalize_gradient(g->g.matrix[ATTN_OF_WEIGHT], 0,
                           attn_broadcast_at(&s->weight, t->element_size, 0, g->head, 0, 0), 0,
                           s->weight.stride[3], g->w.space.features, 1, (int)s->weight.shape[3]);
 }
 
+/* Some columns of a matrix, which lie in scratch from `at` on. */
+static void add_columns(attn_gradient_worker *g, const attn_block *b, attn_matrix m, int64_t column,
+                        int64_t columns, int64_t at) {
+    const attn_tensor *const to = g->call->matrix[m];
+    const attn_tiles *const t = g->w.tiles;
+    t->add_rows(attn_broadcast_at(to, t->element_size, 0, b->first_head, 0, column), to->stride[2],
+                to->stride[3], attn_offset(g->g.matrix[m], at, t), attn_matrix_stride(g->call, m),
+                (int)to->shape[2], (int)columns);
+}
+
 void attn_gradient_end_matrices(attn_gradient_worker *g, const attn_block *b) {
     const attn_tensor *const of_keys = &g->call->to->weight;
     const attn_tiles *const t = g->w.tiles;
+    const int64_t d_query = g->call->plan.d_query, d_key = g->call->plan.d_key;
     finish_matrices(g);
     for (int i = 0; i < ATTN_MATRICES; i++) {
-        const attn_tensor *const to = g->call->matrix[i];
-        if (to)
-            t->add_rows(attn_broadcast_at(to, t->element_size, 0, b->first_head, 0, 0),
-                        to->stride[2], to->stride[3], g->g.matrix[i],
-                        attn_matrix_stride(g->call, (attn_matrix)i), (int)to->shape[2],
-                        (int)to->shape[3]);
+        if (!g->call->matrix[i]) continue;
+        if (i != ATTN_OF_PROJECTION) {
+            add_columns(g, b, (attn_matrix)i, 0, g->call->matrix[i]->shape[3], 0);
+            continue;
+        }
+        add_columns(g, b, ATTN_OF_PROJECTION, 0, d_query, 0);
+        add_columns(g, b, ATTN_OF_PROJECTION, d_query, d_key, attn_second_half(g->call));
     }
     if (!attn_is_given(of_keys) || g->w.problem->score.kind != ATTN_SCORE_LOCATION) return;
     t->add_rows(attn_at(of_keys, t->element_size, 0,

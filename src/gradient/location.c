@@ -21,6 +21,7 @@ static void find_location_flow(attn_gradient_worker *g, const attn_tile *tile, i
     t->fill(g->g.location_flow, 1, tile->count * padded, 0);
     t->aggregate_few(g->g.location_flow, padded, g->w.space.zeros, g->g.weighted, projection,
                      channels, d, channels, tile->count, wide);
+    attn_gradient_quieten(g, g->g.location_flow, padded, g->g.weighted, wide, d, tile->count);
 }
 
 /* (44), of filters: beyond the keys there is nothing, which the 0 that stands for it does not say where
@@ -61,8 +62,9 @@ void attn_gradient_location(attn_gradient_worker *g, const attn_block *b, const 
     t->load_rows(g->g.weighted, padded, g->g.located_sums, padded, 1, tile->count, padded, 1.0);
     attn_gradient_weigh_features(g, g->g.weighted, padded, tile->count);
     if (g->call->matrix[ATTN_OF_LOCATION_PROJECTION])
-        t->distribute(g->g.matrix[ATTN_OF_LOCATION_PROJECTION], of_channels, g->g.weighted, 1,
-                      padded, g->w.space.location, of_channels, d, of_channels, tile->count);
+        attn_gradient_distribute_some(g, g->g.matrix[ATTN_OF_LOCATION_PROJECTION], of_channels,
+                                      g->g.weighted, 1, padded, g->w.space.location, of_channels, d,
+                                      tile->count);
     if (!g->call->matrix[ATTN_OF_FILTERS] && !g->call->line[ATTN_OF_PREVIOUS]) return;
     find_location_flow(g, tile, channels, of_channels, projection);
     if (g->call->matrix[ATTN_OF_FILTERS]) to_filters(g, b, tile, channels, width);
@@ -70,5 +72,7 @@ void attn_gradient_location(attn_gradient_worker *g, const attn_block *b, const 
     t->fill(g->g.previous_flow, 1, (int64_t)tile->count * of_width, 0);
     t->aggregate_few(g->g.previous_flow, of_width, g->w.space.zeros, g->g.location_flow, filters,
                      width, channels, width, tile->count, of_channels);
+    attn_gradient_quieten(g, g->g.previous_flow, of_width, g->g.location_flow, of_channels,
+                          channels, tile->count);
     spread_window(g, tile, r, width, of_width);
 }

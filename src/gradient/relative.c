@@ -3,6 +3,8 @@
  * of these sums with the table and with queries, keys or output gradients. */
 #include "attention/relative.h"
 
+#include <math.h>
+
 #include "api/check.h"
 #include "gradient/gradient.h"
 
@@ -14,6 +16,16 @@ typedef struct {
     attn_entries of;
 } entry_sums;
 
+static void add_up(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                   const entry_sums *s, const void *elements) {
+    g->w.tiles->sum_relative(s->sums, s->entry_stride, s->row_stride, elements, tile->key_stride,
+                             tile->row_stride, g->g.ones, tile->count, b->rows, s->of.of);
+}
+
+static int64_t sum_count(const attn_block *b, const entry_sums *s) {
+    return (int64_t)s->padded * (b->few ? b->rows : b->width);
+}
+
 static entry_sums sum_by_entry(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
                                const void *elements) {
     const attn_tiles *const t = g->w.tiles;
@@ -22,23 +34,28 @@ static entry_sums sum_by_entry(attn_gradient_worker *g, const attn_block *b, con
     s.padded = attn_padded(s.of.count, t);
     s.entry_stride = b->few ? 1 : b->width;
     s.row_stride = b->few ? s.padded : 1;
-    t->fill(s.sums, 1, (int64_t)s.padded * (b->few ? b->rows : b->width), 0);
-    t->sum_relative(s.sums, s.entry_stride, s.row_stride, elements, tile->key_stride,
-                    tile->row_stride, g->g.ones, tile->count, b->rows, s.of.of);
+    t->fill(s.sums, 1, sum_count(b, &s), 0);
+    add_up(g, b, tile, &s, elements);
     return s;
 }
 
-/* DISTRIBUTE, where rows that are not finite reach but the entries that they met. */
-static void distribute_some(attn_gradient_worker *g, void *sums, int64_t wide, const void *tile,
-                            int64_t entry_stride, int64_t row_stride, const void *rows,
-                            int64_t stride, int entries, int count) {
-    const attn_tiles *const t = g->w.tiles;
-    if (t->all_finite(rows, stride, count, (int)wide))
-        t->distribute(sums, wide, tile, entry_stride, row_stride, rows, stride, entries, (int)wide,
-                      count);
-    else
-        t->distribute_visible(sums, wide, tile, NULL, entry_stride, row_stride, rows, stride,
-                              entries, (int)wide, count);
+/* What tells hidden pairs of this tile. */
+static const void *hidden_pairs(attn_gradient_worker *g, const attn_tile *tile,
+                                attn_visibility seen) {
+    void *const hidden = g->w.space.hidden;
+    if (!attn_gradient_hides(g, seen))
+        g->w.tiles->fill(hidden, 1, (int64_t)tile->lines * tile->width, 0);
+    return hidden;
+}
+
+/* The same sums, but -infinity for what no visible pair reaches. */
+static void sum_reached(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                        attn_visibility seen, const entry_sums *s, const void *elements) {
+    const void *const hidden = hidden_pairs(g, tile, seen);
+    g->w.tiles->fill(s->sums, 1, sum_count(b, s), (double)-INFINITY);
+    attn_relative_reach(&g->w, b, tile, hidden, 0, tile->count, s->of.of, s->sums, s->entry_stride,
+                        s->row_stride, 0);
+    add_up(g, b, tile, s, elements);
 }
 
 /* A table's gradient gets, for each entry, the sums times the rows. */
@@ -47,63 +64,107 @@ static void to_table(attn_gradient_worker *g, const attn_block *b, const entry_s
     const attn_tiles *const t = g->w.tiles;
     if (!g->call->matrix[matrix]) return;
     const int64_t wide = attn_matrix_stride(g->call, matrix);
-    distribute_some(g, attn_offset(g->g.matrix[matrix], s->of.first * wide, t), wide, s->sums,
-                    s->entry_stride, s->row_stride, rows, stride, s->of.count, b->rows);
+    attn_gradient_distribute_some(g, attn_offset(g->g.matrix[matrix], s->of.first * wide, t), wide,
+                                  s->sums, s->entry_stride, s->row_stride, rows, stride,
+                                  s->of.count, b->rows);
 }
 
 /* (36) */
-static void back_from_keys(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile) {
+static void back_from_keys(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                           attn_visibility seen) {
     const attn_tiles *const t = g->w.tiles;
     const int d = g->call->plan.d, padded = g->call->plan.d_padded;
     const entry_sums s = sum_by_entry(g, b, tile, g->g.gradient);
     int64_t stride;
     const void *const table = attn_relative_rows(&g->w, &g->w.problem->score.relative->keys,
                                                  b->first_head, s.of.first, s.of.count, &stride);
-    if (b->few)
+    to_table(g, b, &s, ATTN_OF_RELATIVE_KEYS, g->g.position_rows, padded);
+    if (!t->all_finite(table, stride, s.of.count, d)) {
+        sum_reached(g, b, tile, seen, &s, g->g.gradient);
+        t->aggregate_visible(g->g.position_sums, b->few ? 1 : b->width, b->few ? padded : 1,
+                             g->g.ones, s.sums, s.sums, s.entry_stride, s.row_stride, table, stride,
+                             s.of.count, d, b->rows);
+    } else if (b->few) {
         t->aggregate_few(g->g.position_sums, padded, g->g.ones, s.sums, table, stride, s.of.count,
                          d, b->rows, s.padded);
-    else
+    } else {
         t->aggregate(g->g.position_sums, g->g.ones, s.sums, table, stride, s.of.count, d, b->width);
-    to_table(g, b, &s, ATTN_OF_RELATIVE_KEYS, g->g.position_rows, padded);
-}
-
-/* (37): sums by key and entry, a few keys at a time. */
-static void back_from_queries(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile) {
-    enum { KEYS = 32 };
-    const attn_tiles *const t = g->w.tiles;
-    const attn_plan *const plan = &g->call->plan;
-    const attn_tensor *const key = &g->w.problem->key;
-    const int d = plan->d, padded = plan->d_padded;
-    for (int k = 0; k < tile->count; k += KEYS) {
-        const int count = tile->count - k < KEYS ? tile->count - k : KEYS;
-        const attn_entries e = attn_relative_entries(&g->w, b, tile, k, count);
-        const int wide = attn_padded(e.count, t);
-        int64_t stride;
-        t->fill(g->g.key_entries, 1, (int64_t)count * wide, 0);
-        for (int i = 0; i < count; i++)
-            t->sum_relative(attn_offset(g->g.key_entries, (int64_t)i * wide, t), 1, 0,
-                            attn_offset(g->g.gradient, (k + i) * tile->key_stride, t),
-                            tile->key_stride, tile->row_stride, g->g.ones, 1, b->rows, e.of + i);
-        const void *const table = attn_relative_rows(&g->w, &g->w.problem->score.relative->queries,
-                                                     b->first_head, e.first, e.count, &stride);
-        const int64_t at = tile->k + k - g->chunk_keys.first;
-        t->aggregate_few(attn_offset(g->g.key_sums, at * padded, t), padded, g->g.ones,
-                         g->g.key_entries, table, stride, e.count, d, count, wide);
-        if (!g->call->matrix[ATTN_OF_RELATIVE_QUERIES]) continue;
-        const int64_t columns = attn_matrix_stride(g->call, ATTN_OF_RELATIVE_QUERIES);
-        t->fill(g->g.key_rows, 1, (int64_t)count * columns, 0);
-        t->load_rows(g->g.key_rows, columns, attn_key_rows(&g->w, key, b, tile->k + k),
-                     key->stride[2], key->stride[3], count, d, 1.0);
-        distribute_some(g, attn_offset(g->g.matrix[ATTN_OF_RELATIVE_QUERIES], e.first * columns, t),
-                        columns, g->g.key_entries, 1, wide, g->g.key_rows, columns, e.count, count);
     }
 }
 
-void attn_gradient_relative(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile) {
+/* (37): sums of a few keys of a tile, [key][entry]. */
+typedef struct {
+    int first, count; /* keys */
+    attn_entries of;
+    int wide;
+} key_sums;
+
+static void add_up_keys(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                        const key_sums *s) {
+    const attn_tiles *const t = g->w.tiles;
+    for (int i = 0; i < s->count; i++)
+        t->sum_relative(attn_offset(g->g.key_entries, (int64_t)i * s->wide, t), 1, 0,
+                        attn_offset(g->g.gradient, (s->first + i) * tile->key_stride, t),
+                        tile->key_stride, tile->row_stride, g->g.ones, 1, b->rows, s->of.of + i);
+}
+
+static void to_table_of_queries(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                                const key_sums *s) {
+    const attn_tiles *const t = g->w.tiles;
+    const attn_tensor *const key = &g->w.problem->key;
+    if (!g->call->matrix[ATTN_OF_RELATIVE_QUERIES]) return;
+    const int64_t columns = attn_matrix_stride(g->call, ATTN_OF_RELATIVE_QUERIES);
+    t->fill(g->g.key_rows, 1, (int64_t)s->count * columns, 0);
+    t->load_rows(g->g.key_rows, columns, attn_key_rows(&g->w, key, b, tile->k + s->first),
+                 key->stride[2], key->stride[3], s->count, g->call->plan.d, 1.0);
+    attn_gradient_distribute_some(
+        g, attn_offset(g->g.matrix[ATTN_OF_RELATIVE_QUERIES], s->of.first * columns, t), columns,
+        g->g.key_entries, 1, s->wide, g->g.key_rows, columns, s->of.count, s->count);
+}
+
+static void to_keys_by_entry(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                             attn_visibility seen, const key_sums *s) {
+    const attn_tiles *const t = g->w.tiles;
+    const int d = g->call->plan.d, padded = g->call->plan.d_padded;
+    const int64_t at = tile->k + s->first - g->chunk_keys.first;
+    void *const sums = attn_offset(g->g.key_sums, at * padded, t);
+    int64_t stride;
+    const void *const table = attn_relative_rows(&g->w, &g->w.problem->score.relative->queries,
+                                                 b->first_head, s->of.first, s->of.count, &stride);
+    if (t->all_finite(table, stride, s->of.count, d)) {
+        t->aggregate_few(sums, padded, g->g.ones, g->g.key_entries, table, stride, s->of.count, d,
+                         s->count, s->wide);
+        return;
+    }
+    t->fill(g->g.key_entries, 1, (int64_t)s->count * s->wide, (double)-INFINITY);
+    attn_relative_reach(&g->w, b, tile, hidden_pairs(g, tile, seen), s->first, s->count, s->of.of,
+                        g->g.key_entries, 1, 0, s->wide);
+    add_up_keys(g, b, tile, s);
+    t->aggregate_visible(sums, 1, padded, g->g.ones, g->g.key_entries, g->g.key_entries, 1, s->wide,
+                         table, stride, s->of.count, d, s->count);
+}
+
+static void back_from_queries(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                              attn_visibility seen) {
+    enum { KEYS = 32 };
+    const attn_tiles *const t = g->w.tiles;
+    for (int k = 0; k < tile->count; k += KEYS) {
+        const int count = tile->count - k < KEYS ? tile->count - k : KEYS;
+        const attn_entries of = attn_relative_entries(&g->w, b, tile, k, count);
+        const key_sums s = {k, count, of, attn_padded(of.count, t)};
+        t->fill(g->g.key_entries, 1, (int64_t)count * s.wide, 0);
+        add_up_keys(g, b, tile, &s);
+        to_table_of_queries(g, b, tile, &s);
+        to_keys_by_entry(g, b, tile, seen, &s);
+    }
+}
+
+void attn_gradient_relative(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
+                            attn_visibility seen) {
     const attn_relative *const r = g->w.problem->score.relative;
     if (!r) return;
-    if (attn_tensor_present(&r->keys)) back_from_keys(g, b, tile);
-    if (attn_tensor_present(&r->queries)) back_from_queries(g, b, tile);
+    if (attn_tensor_present(&r->keys)) back_from_keys(g, b, tile, seen);
+    if (attn_tensor_present(&r->queries)) back_from_queries(g, b, tile, seen);
 }
 
 /* (29) */

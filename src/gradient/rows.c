@@ -70,6 +70,31 @@ static void dot_flow_and_output(attn_gradient_worker *g, const attn_block *b) {
                          output->stride[3], b->rows, g->call->plan.d_value);
 }
 
+static void note_seen(attn_worker *w, const attn_block *b, const attn_tile *tile) {
+    attn_gradient_worker *const g = (attn_gradient_worker *)(void *)w;
+    const attn_tiles *const t = w->tiles;
+    if (attn_mask_tile(w, b, tile) == ATTN_TILE_SHUT) return;
+    attn_hidden_tile(w, b, tile);
+    for (int r = 0; r < b->rows; r++)
+        for (int c = 0; c < tile->count; c++) {
+            const int64_t at = r * tile->row_stride + c * tile->key_stride;
+            if (attn_read(t, attn_offset(w->space.hidden, at, t)) == (double)-INFINITY) continue;
+            t->fill(attn_offset(g->g.any, r, t), 1, 1, 1);
+            break;
+        }
+}
+
+/* The mean of a row that sees nothing is 0, whatever flows into its output. */
+static void clear_unseeing(attn_gradient_worker *g, const attn_block *b) {
+    const attn_tiles *const t = g->w.tiles;
+    if (t->all_finite(g->g.mean, 0, 1, b->rows)) return;
+    t->fill(g->g.any, 1, t->block, 0);
+    attn_for_each_tile(&g->w, b, b->keys, note_seen);
+    for (int r = 0; r < b->rows; r++)
+        if (attn_read(t, attn_offset(g->g.any, r, t)) == 0)
+            t->fill(attn_offset(g->g.mean, r, t), 1, 1, 0);
+}
+
 static void add_softmax_products(attn_worker *w, const attn_block *b, const attn_tile *tile) {
     attn_gradient_worker *const g = (attn_gradient_worker *)(void *)w;
     const attn_visibility seen = attn_mask_tile(w, b, tile);
@@ -94,6 +119,7 @@ static void find_softmax(attn_gradient_worker *g, const attn_block *b) {
         attn_for_each_tile(&g->w, b, b->keys, add_softmax_products);
     } else {
         dot_flow_and_output(g, b);
+        clear_unseeing(g, b);
     }
     lower_by_lse(g, b);
     store_row(g, b, g->g.mean, g->call->rows.mean);

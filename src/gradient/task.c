@@ -134,7 +134,7 @@ static void add_numbers(attn_gradient_worker *g, const attn_sequence *s) {
     };
     for (int i = 0; i < ATTN_NUMBERS; i++) {
         const attn_tensor *const t = call->number[i];
-        if (!t) continue;
+        if (!t || g->g.number[i] == 0) continue; /* times a factor that may be infinite */
         const int64_t at = attn_broadcast_index(t, 0, s->index) * t->shape[1] +
                            attn_broadcast_index(t, 1, g->head);
         call->total[i][at] += factor[i] * g->g.number[i];

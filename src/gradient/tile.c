@@ -24,7 +24,7 @@ void attn_gradient_scores(attn_gradient_worker *g, const attn_block *b, const at
                           attn_visibility seen) {
     attn_worker *const w = &g->w;
     void *const scores = w->space.scores;
-    attn_score_tile(w, b, tile, scores);
+    attn_score_tile(w, b, tile, seen, scores);
     attn_pad_few(&g->w, b, tile, scores, 0);
     keep(g, tile, g->g.raw);
     if (g->call->natural && g->scale != 1)
@@ -162,6 +162,7 @@ void attn_gradient_clear_hidden(attn_gradient_worker *g, const attn_block *b, co
         return;
     t->zero_masked(elements, tile->row_stride, tile->key_stride, g->w.space.hidden,
                    tile->key_stride, tile->row_stride, b->rows, tile->count);
+    attn_pad_few(&g->w, b, tile, elements, 0);
 }
 
 /* Scores to weights, and the weights' gradients (11) to (13); returns the weights after local factors
@@ -182,6 +183,18 @@ void attn_gradient_of_weights(attn_gradient_worker *g, const attn_block *b, cons
 }
 
 /* ------------------------------------------------------------------------------------ the tile */
+
+void attn_gradient_distribute_some(attn_gradient_worker *g, void *sums, int64_t wide,
+                                   const void *tile, int64_t key_stride, int64_t row_stride,
+                                   const void *rows, int64_t stride, int keys, int count) {
+    const attn_tiles *const t = g->w.tiles;
+    if (t->all_finite(rows, stride, count, (int)wide))
+        t->distribute(sums, wide, tile, key_stride, row_stride, rows, stride, keys, (int)wide,
+                      count);
+    else
+        t->distribute_visible(sums, wide, tile, NULL, key_stride, row_stride, rows, stride, keys,
+                              (int)wide, count);
+}
 
 /* (10): DISTRIBUTE of the output's gradients by weight. */
 static void distribute_values(attn_gradient_worker *g, const attn_block *b, const attn_tile *tile,
