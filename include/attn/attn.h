@@ -460,7 +460,7 @@ typedef struct attn_views {
     attn_tensor head_statistics; /* [S, H, 1, ATTN_HEAD_STATISTICS] */
 
     /* Scores, [batch, H, n_query, n_key]: raw, scaled; after the soft cap; and as they are weighed,
-     * after bias, relative bias, ALiBi, callback, mask (-infinity where hidden) and noise. Where the mask
+     * after relative bias, ALiBi, bias, callback, mask (-infinity where hidden) and noise. Where the mask
      * hides, the first two are 0. With `weights` these are the four modes of ONNX Attention. */
     attn_tensor raw_scores, capped_scores, scores;
 

@@ -404,7 +404,6 @@ static void finish_matrices(attn_gradient_worker *g) {
                         (int)attn_matrix_stride(g->call, bare[i]), last_factor(g));
     }
     if (!g->call->matrix[ATTN_OF_WEIGHT] || !s->normalize_weight) return;
-    if (attn_gradient_is_zero(t, g->g.matrix[ATTN_OF_WEIGHT], (int)s->weight.shape[3])) return;
     t->normalize_gradient(g->g.matrix[ATTN_OF_WEIGHT], 0,
                           attn_broadcast_at(&s->weight, t->element_size, 0, g->head, 0, 0), 0,
                           s->weight.stride[3], g->w.space.features, 1, (int)s->weight.shape[3]);

@@ -270,11 +270,11 @@ static void mark_all(const inputs *x, const sample *s) {
  * Poison
  * ------------------------------------------------------------------------------------------- */
 
-enum { STYLES = 5 }; /* the four numbers below, alone; and mixed */
+enum { STYLES = 6 }; /* the five numbers below, alone; and mixed */
 
 static double bad_number(const input *of, uint64_t style, uint64_t k) {
     const double most = of->tensor->dtype == ATTN_F32 ? (double)FLT_MAX : DBL_MAX;
-    const double bad[] = {NAN, INFINITY, -INFINITY, k % 2 ? most : -most};
+    const double bad[] = {NAN, INFINITY, -INFINITY, k % 2 ? most : -most, k % 2 ? 3 : -3};
     if (of->how & FINITE) return bad[3];
     return bad[style < COUNT(bad) ? style : random_bits(style, k) % COUNT(bad)];
 }
@@ -386,7 +386,16 @@ static void check_sample(attn_context *context, attn_isa isa, const spec *what, 
     sample_free(&s);
 }
 
-/* Random problems; each of them hides something. */
+/* Sequences of few or no keys, so that heads see nothing, with parameters of their own. */
+static void hide_heads(spec *what, uint64_t seed) {
+    what->rules |= RULE_KEY_LENGTHS;
+    what->terms |= TERM_SCALES | TERM_UNIT_WEIGHT;
+    what->n_key = 1 + (int64_t)(seed / 16 % 3);
+    if (seed % 16 == 6) what->kind = ATTN_SCORE_ADDITIVE, what->batch = 1;
+}
+
+/* Random problems; each of them hides something. Where queries and keys are small, additive scores go by
+ * the polynomial, unless something hidden is not. */
 static spec hiding(uint64_t seed) {
     static const unsigned hides[] = {RULE_CAUSAL,  RULE_KEY_LENGTHS | RULE_QUERY_LENGTHS,
                                      RULE_ALLOWED, RULE_BIAS_MASKS,
@@ -396,6 +405,8 @@ static spec hiding(uint64_t seed) {
     if (seed % 4 == 0) what.kind = ATTN_SCORE_DOT, what.terms |= RELATIVE_TERMS;
     if (seed % 8 == 2) what.terms |= TERM_LOCATION;
     if (seed % 8 == 2) what.kind = seed % 16 == 2 ? ATTN_SCORE_ADDITIVE : ATTN_SCORE_CONCAT;
+    if (seed % 16 == 10) what.spread = 0.02;
+    if (seed % 8 == 6) hide_heads(&what, seed);
     if (what.n_key > 100) what.heads = what.kv_heads = 1, what.batch = 1;
     return what;
 }
@@ -455,11 +466,110 @@ static void nor_in_forward_mode(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------------------------------------
+ * And what is reached does
+ * ------------------------------------------------------------------------------------------- */
+
+static void assert_nan_alike(const attn_tensor *a, const attn_tensor *b, const char *text) {
+    if (a->data == NULL) return;
+    for (int64_t i[4] = {0}; index_inside(i, a->shape); index_next(i, a->shape)) {
+        const double x = element(a, i[0], i[1], i[2], i[3]), y = element(b, i[0], i[1], i[2], i[3]);
+        if (isnan(x) != isnan(y)) fail_msg("%s: %g and %g", text, x, y);
+    }
+}
+
+/* One entry of a table is NaN: of all rows those that have it, as the reference says. Sigmoid, so that
+ * a pair's NaN is its own, but for dot products with the entry's NaN. */
+static void an_entry_reaches_those_that_have_it(void **state) {
+    const target *const on = *state;
+    for (uint64_t seed = 0; seed < 48; seed++) {
+        spec what = hiding(4 * seed);
+        what.normalizer = seed % 2 ? ATTN_SIGMOID : ATTN_SOFTMAX;
+        what.terms = RELATIVE_TERMS;
+        what.layout = LAYOUT_DENSE;
+        what.views = 0, what.results = WANT_ALL;
+        sample s, t;
+        gradients g, h;
+        sample_make(&s, &what);
+        sample_make(&t, &what);
+        gradients_make(&g, &s, FROM_OUTPUT, ALL_GRADIENTS);
+        gradients_make(&h, &t, FROM_OUTPUT, ALL_GRADIENTS);
+        attn_relative *const of[] = {&s.relative, &t.relative};
+        for (int k = 0; k < 2; k++) {
+            const attn_tensor *const tables[] = {&of[k]->values, &of[k]->keys, &of[k]->queries};
+            const attn_tensor *const table = tables[seed % 3];
+            set_element(table, 0, 0, table->shape[2] / 2, table->shape[3] - 1, NAN);
+        }
+        forward(on->context, &s);
+        forward(NULL, &t);
+        backward(on->context, &s, &g);
+        backward(NULL, &t, &h);
+        assert_nan_alike(&s.problem.output, &t.problem.output, sample_text(&s, on->isa));
+        assert_nan_alike(&s.problem.weights, &t.problem.weights, sample_text(&s, on->isa));
+        for (int n = GRADIENT_QUERY; n <= GRADIENT_VALUE; n++)
+            assert_nan_alike(gradient_of(&g.to, n), gradient_of(&h.to, n),
+                             sample_text(&s, on->isa));
+        gradients_free(&g), gradients_free(&h);
+        sample_free(&s), sample_free(&t);
+    }
+}
+
+/* Sets scores, and does not look at what they were. */
+static void set_scores(void *user, const attn_pairs *pairs) {
+    (void)user;
+    for (int r = 0; r < pairs->rows; r++)
+        for (int c = 0; c < pairs->keys; c++)
+            set_pair_element(pairs, r, c, (double)((pairs->key + c) % 5));
+}
+
+static void a_callback_shows_nothing_that_a_bias_hides(void **state) {
+    const target *const on = *state;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        spec what = {.seed = seed, .dtype = seed % 2 ? ATTN_F64 : ATTN_F32};
+        what.batch = 1, what.heads = 2, what.kv_heads = 1, what.d = 4, what.d_value = 3;
+        what.n_query = seed % 4 < 2 ? 3 : 40, what.n_key = 30;
+        what.rules = RULE_BIAS_MASKS, what.terms = TERM_SCORE_CALL, what.results = WANT_ALL;
+        sample s;
+        sample_make(&s, &what);
+        s.problem.score.callback = set_scores;
+        const attn_tensor *const bias = &s.problem.score.bias, *const w = &s.problem.weights;
+        forward(on->context, &s);
+        for (int64_t i[4] = {0}; index_inside(i, w->shape); index_next(i, w->shape))
+            if (element(bias, 0, i[1], i[2], i[3]) == -INFINITY)
+                assert_true(element(w, 0, i[1], i[2], i[3]) == 0);
+        sample_free(&s);
+    }
+}
+
+/* Of one pair, whose gradient of 3e38 * slope, about 6e37, times a weight of 100 is infinite, and times
+ * 1e-3 is not: the first row of the projection's gradient is infinite, and the second is finite. */
+static void an_infinite_row_of_a_projection_is_alone(void **state) {
+    const target *const on = *state;
+    static const float x[3] = {0.01F, 0.02F, 0.03F}, one = 1, flow = 3e38F,
+                       weight[2] = {100, 1e-3F};
+    float projection[12], gradient[12] = {0};
+    for (int k = 0; k < 12; k++) projection[k] = 0.1F;
+    const attn_problem p = {.query = attn_tensor_f32(x, 1, 1, 1, 3),
+                            .key = attn_tensor_f32(x, 1, 1, 1, 3),
+                            .value = attn_tensor_f32(&one, 1, 1, 1, 1),
+                            .score = {.kind = ATTN_SCORE_CONCAT,
+                                      .weight = attn_tensor_f32(weight, 1, 1, 1, 2),
+                                      .projection = attn_tensor_f32(projection, 1, 1, 2, 6)},
+                            .normalizer = {.kind = ATTN_SIGMOID}};
+    const attn_result_gradients from = {.output = attn_tensor_f32(&flow, 1, 1, 1, 1)};
+    const attn_input_gradients to = {.projection = attn_tensor_f32(gradient, 1, 1, 2, 6)};
+    if (attn_backward(on->context, &p, &from, &to) != ATTN_OK) fail_msg("%s", attn_error_message());
+    for (int k = 0; k < 6; k++) assert_true(isinf(gradient[k]) && isfinite(gradient[6 + k]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_no_pair_reaches_does_not_count),
         cmocka_unit_test(nor_in_the_reference),
         cmocka_unit_test(nor_in_forward_mode),
+        cmocka_unit_test(an_entry_reaches_those_that_have_it),
+        cmocka_unit_test(a_callback_shows_nothing_that_a_bias_hides),
+        cmocka_unit_test(an_infinite_row_of_a_projection_is_alone),
     };
     return run_on_each_isa("hidden", tests, COUNT(tests));
 }
