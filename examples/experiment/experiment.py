@@ -6,7 +6,6 @@ Transformer: as many parameters, the same pairs, subwords, batches and steps. do
 says what is done and why. The same command goes on where it was stopped.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ import scores
 import sizes
 import training
 from pairs import BadInput
+from settings import Setting, chosen, parse
 
 MODELS = {
     "lstm-none": "LSTM, no attention",
@@ -27,51 +27,27 @@ MODELS = {
 }
 SEARCHES = {"greedy": ["--greedy"], "beam 5": ["--beam", "5"]}
 
-# What --small changes. Of pairs and sentences, 0 is all.
-FULL = {
-    "pairs": 0, "sentences": 0, "joined": 400, "vocabulary": 8000, "width": 256, "steps": 4000,
-    "tokens": 8192, "rate": 0.001, "seed": 1,
-}  # fmt: skip
-SMALL = FULL | {
-    "pairs": 60000, "sentences": 600, "joined": 100, "vocabulary": 4000, "width": 128, "steps": 800,
-    "tokens": 4096, "rate": 0.002,
-}  # fmt: skip
-HELP = {
-    "pairs": "of --data, evenly spaced",
-    "sentences": "of each --dev, evenly spaced",
-    "joined": "groups of joined sentences for each range of lengths",
-    "vocabulary": "subwords of both languages together",
-    "width": "of embeddings and of the Transformer",
-    "steps": "of each training",
-    "tokens": "subwords in a batch, both sides",
-    "rate": "the highest learning rate",
-    "seed": "of all that is random",
+# Of pairs and sentences, 0 is all.
+SETTINGS = {
+    "pairs": Setting(0, 60000, "of --data, evenly spaced"),
+    "sentences": Setting(0, 600, "of each --dev, evenly spaced"),
+    "joined": Setting(400, 100, "groups of joined sentences for each range of lengths"),
+    "vocabulary": Setting(8000, 4000, "subwords of both languages together"),
+    "width": Setting(256, 128, "of embeddings and of the Transformer"),
+    "steps": Setting(4000, 800, "of each training"),
+    "tokens": Setting(8192, 4096, "subwords in a batch, both sides"),
+    "rate": Setting(0.001, 0.002, "the highest learning rate"),
+    "seed": Setting(1, 1, "of all that is random"),
 }
 AT_MOST_APART = 0.02  # parameters
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        prog="run", description=__doc__, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("folder", metavar="OUTPUT_FOLDER", type=Path)
+def add_files(parser):
     parser.add_argument("--data", metavar="FILE", action="append", required=True,
                         help="pairs to train on; may be given several times")  # fmt: skip
     parser.add_argument("--dev", metavar="[TITLE=]FILE", action="append", required=True,
                         help="pairs to judge by, a panel each; the first ones are also joined to "
                              "longer ones, another panel")  # fmt: skip
-    parser.add_argument("--small", action="store_true", help="some minutes on two cores")
-    for name, default in FULL.items():
-        parser.add_argument(f"--{name}", type=type(default), metavar="N" if name != "rate" else "R",
-                            help=f"{HELP[name]} ({default}; --small {SMALL[name]})")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=0, metavar="N")
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="write the figures into docs/EXPERIMENT.md and docs/pictures",
-    )
-    return parser.parse_args()
 
 
 def titled(text):
@@ -84,11 +60,7 @@ def titled(text):
 
 def make_settings(arguments):
     """All that decides the figures, to be kept beside them."""
-    settings = {
-        name: default if getattr(arguments, name) is None else getattr(arguments, name)
-        for name, default in (SMALL if arguments.small else FULL).items()
-    }
-    settings["small"] = arguments.small
+    settings = chosen(arguments, SETTINGS)
     settings["data"] = {Path(p).name: pairs.digest(p) for p in arguments.data}
     settings["dev"] = {title: pairs.digest(p) for title, p in map(titled, arguments.dev)}
     return settings
@@ -237,7 +209,7 @@ def work(arguments):
 
 def main():
     """Returns the exit status: 0, 1 after an error, 130 if it was interrupted."""
-    arguments = parse()
+    arguments = parse(__doc__, SETTINGS, add_files, "docs/EXPERIMENT.md and docs/pictures")
     return training.answer("run", lambda: work(arguments))
 
 

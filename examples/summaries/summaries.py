@@ -7,7 +7,6 @@ ROUGE beside the beginning of the description. README.md says what is done and w
 goes on where it was stopped.
 """
 
-import argparse
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import report
 import scores
 import training
 from pairs import BadInput
+from settings import Setting, chosen, parse
 
 HERE = Path(__file__).resolve().parent
 WRITER = "examples/summaries/run --publish"
@@ -34,61 +34,36 @@ MODELS = {
 KINDS = ("rouge1", "rouge2", "rougeL")
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
-# What --small changes. Of pairs, 0 is all.
-FULL = {
-    "pairs": 0, "words": 60, "vocabulary": 8000, "width": 256, "hidden": 512, "steps": 3000,
-    "tokens": 8192, "rate": 0.001, "seed": 1,
-}  # fmt: skip
-SMALL = FULL | {
-    "pairs": 15000, "words": 40, "vocabulary": 4000, "width": 128, "hidden": 192, "steps": 400,
-    "tokens": 4096, "rate": 0.002,
-}  # fmt: skip
-HELP = {
-    "pairs": "of --data, evenly spaced",
-    "words": "of a description that a model reads",
-    "vocabulary": "subwords",
-    "width": "of embeddings",
-    "hidden": "width of states",
-    "steps": "of each training",
-    "tokens": "subwords in a batch, both sides",
-    "rate": "the highest learning rate",
-    "seed": "of all that is random",
+# Of pairs, 0 is all.
+SETTINGS = {
+    "pairs": Setting(0, 15000, "of --data, evenly spaced"),
+    "words": Setting(60, 40, "of a description that a model reads"),
+    "vocabulary": Setting(8000, 4000, "subwords"),
+    "width": Setting(256, 128, "of embeddings"),
+    "hidden": Setting(512, 192, "width of states"),
+    "steps": Setting(3000, 400, "of each training"),
+    "tokens": Setting(8192, 4096, "subwords in a batch, both sides"),
+    "rate": Setting(0.001, 0.002, "the highest learning rate"),
+    "seed": Setting(1, 1, "of all that is random"),
 }
 SHOWN = 5  # examples
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        prog="run", description=__doc__, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("folder", metavar="OUTPUT_FOLDER", type=Path)
+def add_files(parser):
     parser.add_argument("--data", metavar="FILE", required=True,
                         help="descriptions and synopses to train on")  # fmt: skip
     parser.add_argument("--dev", metavar="FILE", required=True, help="to judge by during training")
     parser.add_argument("--test", metavar="FILE", help="to score in the end (the --dev ones)")
     parser.add_argument("--only", metavar="MODEL", action="append", choices=list(MODELS),
                         help=f"train these alone: {', '.join(MODELS)}")  # fmt: skip
-    parser.add_argument("--small", action="store_true", help="some minutes on two cores")
-    for name, default in FULL.items():
-        parser.add_argument(f"--{name}", type=type(default), metavar="N" if name != "rate" else "R",
-                            help=f"{HELP[name]} ({default}; --small {SMALL[name]})")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=0, metavar="N")
-    parser.add_argument("--publish", action="store_true",
-                        help="write the figures into examples/summaries/README.md")  # fmt: skip
-    return parser.parse_args()
 
 
 def make_settings(arguments):
     """All that decides the figures of a model, to be kept beside them."""
-    settings = {
-        name: default if getattr(arguments, name) is None else getattr(arguments, name)
-        for name, default in (SMALL if arguments.small else FULL).items()
-    }
     files = {"data": arguments.data, "dev": arguments.dev, "test": arguments.test or arguments.dev}
-    return settings | {"small": arguments.small} | {
+    return chosen(arguments, SETTINGS) | {
         name: {Path(path).name: pairs.digest(path)} for name, path in files.items()
-    }  # fmt: skip
+    }
 
 
 def write_texts(arguments, settings, folder):
@@ -259,7 +234,7 @@ def work(arguments):
 
 def main():
     """Returns the exit status: 0, 1 after an error, 130 if it was interrupted."""
-    arguments = parse()
+    arguments = parse(__doc__, SETTINGS, add_files, "examples/summaries/README.md")
     return training.answer("run", lambda: work(arguments))
 
 

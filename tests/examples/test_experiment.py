@@ -16,6 +16,7 @@ import picture
 import pytest
 import report
 import scores
+import settings
 import sizes
 import training
 from conftest import EXAMPLES
@@ -279,6 +280,24 @@ def test_tables_leave_no_cell_out():
     assert first[2] == "| sentences | 25 | 25 | 25 |"
     assert first[4] == "| L" + 3 * " | 20.0 (19.0 to 21.1)" + " |"
     assert second[2] == "| L" + 3 * " | −1.2 (−2.0 to +0.5)" + " |"
+
+
+# --- Settings ------------------------------------------------------------------------------------
+
+
+def test_settings(monkeypatch):
+    table = {"steps": settings.Setting(9, 3, "of it"), "rate": settings.Setting(0.5, 0.25, "so")}
+
+    def values(*given):
+        monkeypatch.setattr(sys, "argv", ["run", "out", *given])
+        arguments = settings.parse("What.", table, lambda parser: None, "a page")
+        return settings.chosen(arguments, table)
+
+    assert values() == {"steps": 9, "rate": 0.5, "small": False}
+    assert values("--small") == {"steps": 3, "rate": 0.25, "small": True}
+    assert values("--small", "--steps", "0") == {"steps": 0, "rate": 0.25, "small": True}
+    with pytest.raises(SystemExit):
+        values("--steps", "1.5")
 
 
 # --- Stopped, and gone on ------------------------------------------------------------------------
