@@ -229,22 +229,9 @@ bool align_weights(const translator *t, const attn_nn_real *values, const char *
 bool align_translation(const translator *t, const char *sentence, const translated *result,
                        const translation *best, const align_options *options, text_links *links,
                        io_error *error) {
-    const int64_t sources = result->source.count;
-    int32_t *const source_word = malloc((size_t)(sources + 1) * sizeof *source_word);
-    int32_t *const target_word = malloc((size_t)(best->length + 1) * sizeof *target_word);
-    bool good = (source_word && target_word) || io_fail(error, "out of memory");
-    if (good) {
-        const text_weights weights = {.weight = best->weights,
-                                      .stride = sources + 1,
-                                      .targets = best->length,
-                                      .sources = sources,
-                                      .target_word = target_word,
-                                      .source_word = source_word};
-        const int64_t source_words = text_pieces_words(&result->source, sentence, source_word);
-        const int64_t target_words = translation_words(t, best, target_word);
-        good = extract(&weights, target_words, source_words, options, links, error);
-    }
-    free(source_word);
-    free(target_word);
+    translation_look look;
+    const bool good = translation_look_make(&look, t, sentence, result, best, error) &&
+                      extract(&look.weights, look.targets, look.sources, options, links, error);
+    free(look.words);
     return good;
 }

@@ -36,25 +36,31 @@ bool translation_grid_fold(translation_grid *g, const text_weights *weights, con
     return io_fail(error, "out of memory");
 }
 
+bool translation_look_make(translation_look *look, const translator *t, const char *sentence,
+                           const translated *result, const translation *best, io_error *error) {
+    const int64_t sources = result->source.count;
+    int32_t *const words = malloc((size_t)(sources + best->length + 2) * sizeof *words);
+    *look = (translation_look){.words = words};
+    if (words == NULL) return io_fail(error, "out of memory");
+    look->weights = (text_weights){.weight = best->weights,
+                                   .stride = sources + 1,
+                                   .targets = best->length,
+                                   .sources = sources,
+                                   .target_word = words + sources + 1,
+                                   .source_word = words};
+    look->sources = text_pieces_words(&result->source, sentence, words);
+    look->targets = translation_words(t, best, words + sources + 1);
+    return true;
+}
+
 bool translation_grid_make(translation_grid *g, const translator *t, const char *sentence,
                            const translated *result, const translation *best, io_error *error) {
+    translation_look look;
     *g = (translation_grid){0};
-    int32_t *const source_word = malloc((size_t)(result->source.count + 1) * sizeof *source_word);
-    int32_t *const target_word = malloc((size_t)(best->length + 1) * sizeof *target_word);
-    bool good = (source_word && target_word) || io_fail(error, "out of memory");
-    if (good) {
-        const text_weights weights = {.weight = best->weights,
-                                      .stride = result->source.count + 1,
-                                      .targets = best->length,
-                                      .sources = result->source.count,
-                                      .target_word = target_word,
-                                      .source_word = source_word};
-        const int64_t sources = text_pieces_words(&result->source, sentence, source_word);
-        const int64_t targets = translation_words(t, best, target_word);
-        good = translation_grid_fold(g, &weights, sentence, sources, best->text, targets, error);
-    }
-    free(source_word);
-    free(target_word);
+    const bool good = translation_look_make(&look, t, sentence, result, best, error) &&
+                      translation_grid_fold(g, &look.weights, sentence, look.sources, best->text,
+                                            look.targets, error);
+    free(look.words);
     return good;
 }
 

@@ -13,6 +13,17 @@ typedef struct translation_grid {
                      * mean over the target's */
 } translation_grid;
 
+/* The weights of a translation that was made with them, and the words between which they are. */
+typedef struct translation_look {
+    text_weights weights; /* points into the translation, and to: */
+    int32_t *words;       /* of the source's pieces, and of the target's */
+    int64_t sources, targets;
+} translation_look;
+
+/* On success free(look->words). */
+bool translation_look_make(translation_look *look, const translator *t, const char *sentence,
+                           const translated *result, const translation *best, io_error *error);
+
 /* Of a translation that was made with weights. On success free it. */
 bool translation_grid_make(translation_grid *grid, const translator *t, const char *sentence,
                            const translated *result, const translation *best, io_error *error);
