@@ -3,7 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The words of a text, cut at blanks as text_pieces_words does; `count` says how many there are. */
+static void free_words(char **words, int64_t count) {
+    for (int64_t i = 0; words && i < count; i++) free(words[i]);
+    free(words);
+}
+
+/* The words of a text, cut at blanks as text_pieces_words does; `count` says how many there are. NULL: out of
+ * memory. */
 static char **cut_words(const char *text, int64_t count) {
     char **const words = calloc((size_t)count + 1, sizeof *words);
     const char *at = text;
@@ -11,14 +17,13 @@ static char **cut_words(const char *text, int64_t count) {
         at += strspn(at, " ");
         const size_t length = strcspn(at, " ");
         words[i] = strndup(at, length);
+        if (words[i] == NULL) {
+            free_words(words, i);
+            return NULL;
+        }
         at += length;
     }
     return words;
-}
-
-static void free_words(char **words, int64_t count) {
-    for (int64_t i = 0; words && i < count; i++) free(words[i]);
-    free(words);
 }
 
 bool translation_grid_fold(translation_grid *g, const text_weights *weights, const char *source,
