@@ -236,6 +236,17 @@ static bool change_model(attn_nn_config *config, const json_t *object, const cha
     return good;
 }
 
+/* What the file says of the preset that it names, and over it --set. */
+static bool change_preset(train_settings *s, const json_t *object, const char *path,
+                          io_error *error) {
+    attn_nn_config *const config = &s->training.config;
+    if (!s->model && object && !change_model(config, object, path, error)) return false;
+    for (int i = 0; i < s->set_count; i++) {
+        if (!model_config_set(config, s->set[i], error)) return false;
+    }
+    return true;
+}
+
 static bool choose_model(train_settings *s, const json_t *object, const char *path,
                          io_error *error) {
     attn_nn_config *const config = &s->training.config;
@@ -243,11 +254,13 @@ static bool choose_model(train_settings *s, const json_t *object, const char *pa
     const char *const name = s->model ? s->model : named ? json_string_value(named) : "transformer";
     if (!name) return io_fail(error, "%s: model: its name is no string", path);
     if (!choose_preset(config, name, error)) return false;
-    if (!s->model && object && !change_model(config, object, path, error)) return false;
-    for (int i = 0; i < s->set_count; i++) {
-        if (!model_config_set(config, s->set[i], error)) return false;
-    }
-    return true;
+    attn_nn_config start = *config;
+    if (!change_preset(s, object, path, error)) return false;
+    if (config->family == ATTN_NN_TRANSFORMER && !config->copy) return true;
+    /* These look before they say a word; whoever asks them to look after it is refused. */
+    start.align_after = false;
+    *config = start;
+    return change_preset(s, object, path, error);
 }
 
 /* --- All settings ---------------------------------------------------------------------------------- */

@@ -124,6 +124,41 @@ def test_other_models(attn, text, name):
     assert translated.returncode == 0 and translated.stdout.count("\n") == 1
 
 
+def config_of(path):
+    with safe_open(path, "numpy") as file:
+        return json.loads(file.metadata()["config"])
+
+
+COPYING = {
+    "set": ({}, ["--set=copy=true"]),
+    "file": ({"model": {"name": "transformer", "copy": True}}, []),
+    "both": ({"model": {"copy": False}}, ["--set=copy=true"]),
+    "family": ({}, ["--set=family=recurrent"]),
+}
+
+
+@pytest.mark.parametrize("name", COPYING)
+def test_who_looks_before(attn, text, name):
+    """A preset's align_after gives way to models that must look at a word before they say it."""
+    file, options = COPYING[name]
+    json.dump(file, open("c.json", "w"))
+    done = attn("train", "c.json", *FILES, *options, *toy.options(steps=2))
+    assert done.returncode == 0, done.stderr
+    config = config_of("m.safetensors")
+    assert config["copy"] == (name != "family") and config["align_after"] is False
+    translated = attn("translate", "--model", "m.safetensors", "le chat mange le poisson .")
+    assert translated.returncode == 0 and translated.stdout.count("\n") == 1
+
+
+def test_who_looks_after(attn, refuses, text):
+    """Others look after it, and whoever is told to, but cannot, is refused."""
+    done = attn("train", *FILES, *toy.options(steps=2))
+    assert done.returncode == 0, done.stderr
+    assert config_of("m.safetensors")["align_after"] is True
+    both = ["--set=align_after=true", "--set=copy=true"]
+    refuses("config.align_after: expected false", "train", *FILES, *both, *toy.options(steps=2))
+
+
 # ------------------------------------------------------------------------------------ Configuration
 
 
