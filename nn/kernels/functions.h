@@ -1,7 +1,6 @@
 /* functions.h: the row functions for one instruction set, and their table. A file of this folder includes
- * it once, after tiles/common.h and after setting its target, with the parameters of
- * tiles/instantiate.h that vec.h looks at. Written over vec.h, whose vectors they share with the core's
- * tile functions. */
+ * it once, after tiles/common.h and the header of its instruction set in tiles/. Written over vec.h, whose
+ * vectors they share with the core's tile functions. */
 
 #ifdef ATTN_NN_DOUBLE
 #define REAL double
@@ -36,7 +35,7 @@
 #ifndef PANEL_VECS
 #define PANEL_VECS 2
 #endif
-#define VEC_BYTES (ROW_BYTES ? ROW_BYTES : REAL_BITS / 8)
+#define VEC_BYTES (ISA_BYTES ? ISA_BYTES : REAL_BITS / 8)
 #define NAME(name) JOIN2(name, SUFFIX)
 #define INT_SIGN_BIT ((INT)((JOIN3(uint, REAL_BITS, _t))1 << (REAL_BITS - 1)))
 

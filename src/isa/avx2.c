@@ -1,47 +1,17 @@
-/* avx2.c: the tables for AVX2 with FMA (Haswell, Zen and later). */
+/* avx2.c: the tables for AVX2 with FMA. */
 #include "tiles/common.h"
 
 #ifdef ATTN_HAVE_X86_TABLES
-#include <immintrin.h>
+#include "tiles/avx2.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-
-#define ISA avx2
-#define TILE_BYTES 32
 /* 16 registers: 12 sums, 2 vectors of queries, a broadcast. */
 #define MAX_TILE_VECS 2
 #define MAX_TILE_ROWS 12
 #define TILE_ROWS(vecs) ((vecs) == 1 ? 12 : 6)
 
-#define VEC_FMA_f32(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define VEC_FMA_f64(a, b, c) _mm256_fmadd_pd(a, b, c)
-#define VEC_MAX_f32(a, b) _mm256_max_ps(a, b)
-#define VEC_MAX_f64(a, b) _mm256_max_pd(a, b)
-#define VEC_ANY_HERE(mask) (_mm256_movemask_epi8((__m256i)(mask)) != 0)
-#define VEC_ANY_NOT_LE_f32(a, b) (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ)) != 0)
-#define VEC_ANY_NOT_LE_f64(a, b) (_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_NLE_UQ)) != 0)
-#define SCALAR_FMA
-
-/* The first `count` lanes are those whose index is below it. */
-#define VEC_LOAD_PART_f32(p, count)                                    \
-    _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), \
-                                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
-#define VEC_LOAD_PART_f64(p, count) \
-    _mm256_maskload_pd(             \
-        p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)))
-
 #include "tiles/instantiate.h"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "tiles/target_end.h"
 #else
 typedef int attn_no_avx2_here; /* a file must declare something */
 #endif

@@ -1,23 +1,26 @@
 /* instantiate.h: makes the tables attn_tiles_f32__<isa> and attn_tiles_f64__<isa>. A file in isa/
- * includes it once, after common.h and after setting its target, with
+ * includes it once, after common.h, with what the header of its instruction set defines (avx2.h ...; the row
+ * functions of nn/kernels are made with the same)
  *
  *     ISA                      the suffix of the tables' names
- *     TILE_BYTES               bytes of a vector; 0: no vectors, plain C
- *     MAX_TILE_VECS            vectors of queries in a register tile
- *     MAX_TILE_ROWS            the tallest register tile
- *     TILE_ROWS(vecs)          its height for so many vectors: a divisor of ATTN_KEY_BLOCK, such that
- *                              rows*vecs sums, vecs operands and a broadcast fit the registers
+ *     ISA_BYTES                bytes of a vector; 0: no vectors, plain C
  *     VEC_ANY_HERE(mask)       optional: whether any lane of an integer vector is not 0
  *     VEC_ANY_NOT_LE_f32, f64(a, b)    optional: whether a <= b fails in any lane
  *     VEC_FMA_f32 … f64, VEC_MAX_f32 … f64, VEC_LOAD_PART_f32 … f64    optional, see vec.h
  *     SCALAR_FMA               defined where fma() and fmaf() are one instruction
- * / */
+ *
+ * and with
+ *
+ *     MAX_TILE_VECS            vectors of queries in a register tile
+ *     MAX_TILE_ROWS            the tallest register tile
+ *     TILE_ROWS(vecs)          its height for so many vectors: a divisor of ATTN_KEY_BLOCK, such that
+ *                              rows*vecs sums, vecs operands and a broadcast fit the registers */
 
 #define REAL float
 #define REAL_BITS 32
 #define SUFFIX _f32
-#if TILE_BYTES
-#define VEC_BYTES TILE_BYTES
+#if ISA_BYTES
+#define VEC_BYTES ISA_BYTES
 #else
 #define VEC_BYTES 4
 #endif
@@ -41,8 +44,8 @@
 #define REAL double
 #define REAL_BITS 64
 #define SUFFIX _f64
-#if TILE_BYTES
-#define VEC_BYTES TILE_BYTES
+#if ISA_BYTES
+#define VEC_BYTES ISA_BYTES
 #else
 #define VEC_BYTES 8
 #endif
