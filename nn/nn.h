@@ -67,6 +67,11 @@ void attn_nn_multiply(const real *a, int64_t a_step, const real *b, int64_t b_st
 void attn_nn_multiply_at(const real *a, int64_t a_step, const real *b, int64_t b_step, real *y,
                          int64_t y_step, int64_t rows, int64_t columns, int64_t inner, real keep);
 
+/* Row r of x becomes what row from[r] is, for each of `rows`, where there have been `before`. A row has
+ * `used` numbers, and the next begins `step` after it. False: pass->status. */
+bool attn_nn_move_rows(attn_nn_pass *pass, real *x, int64_t step, int64_t used, const int64_t *from,
+                       int64_t rows, int64_t before);
+
 /* y [rows, columns] = the bias in each row, or 0 without. */
 void attn_nn_fill_rows(real *y, const real *bias, int64_t rows, int64_t columns);
 

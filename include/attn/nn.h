@@ -336,15 +336,14 @@ ATTN_API attn_nn_real *attn_nn_attention_look(attn_nn_pass *pass, const attn_nn_
 
 /* Self-attention row by row: the keys and values of all rows so far, of so many sequences that grow side
  * by side. Zeroed but for max_rows: empty. It is on the heap, and its owner frees it; it serves one layer,
- * and one pass at a time. Memory: max_rows * capacity * 2 width numbers; the capacity is 16 steps and
- * doubles; reordering needs as much again, which is kept. */
+ * and one pass at a time. Memory: max_rows * capacity * 2 width numbers, once: rows change places in
+ * place. The capacity grows by 16 steps. */
 typedef struct attn_nn_attention_cache {
     int64_t max_rows;     /* sequences that there is room for */
     int64_t width;        /* of the layer; from the first step on */
     int64_t rows, length; /* sequences now, and steps so far: the position of the next row */
     int64_t capacity;
     attn_nn_real *kept; /* [max_rows][capacity][2 width]: keys, rotated, and values side by side */
-    attn_nn_real *spare;
 } attn_nn_attention_cache;
 
 /* One step: y [rows, width], of x [rows, width], whose row r is the next of sequence r. It sees itself

@@ -7,50 +7,34 @@
 
 /* --- Room, and order ------------------------------------------------------------------------------ */
 
-enum { FIRST_CAPACITY = 16 };
+/* Room grows by so many steps. Every row that there is is then moved; but each step's attention reads all of
+ * them, so that costs a sixteenth of what it does. */
+enum { MORE = 16 };
 
-/* Memory for max_rows sequences of `capacity` steps; something to point at for none. */
-static real *allocate(const attn_nn_attention_cache *cache, int64_t capacity) {
+/* The cache's memory for `capacity` steps of max_rows sequences; something to point at for none. */
+static real *enlarge(const attn_nn_attention_cache *cache, int64_t capacity) {
     size_t size = sizeof(real);
     const bool overflows = __builtin_mul_overflow(size, (size_t)cache->max_rows, &size) ||
                            __builtin_mul_overflow(size, (size_t)capacity, &size) ||
                            __builtin_mul_overflow(size, (size_t)(2 * cache->width), &size);
-    return overflows ? NULL : malloc(size ? size : 1);
+    return overflows ? NULL : realloc(cache->kept, size ? size : 1);
 }
 
-/* Makes `spare` have room for `capacity` steps, copies sequence from[r], or r itself, to its sequence
- * r, and exchanges the two. */
-static bool move_rows(attn_nn_pass *pass, attn_nn_attention_cache *cache, int64_t capacity,
-                      const int64_t *from, int64_t rows) {
-    const size_t token = (size_t)(2 * cache->width);
-    const int64_t old = cache->capacity;
-    if (capacity != old || cache->spare == NULL) {
-        free(cache->spare);
-        cache->spare = allocate(cache, capacity);
-        if (cache->spare == NULL) {
-            attn_nn_fail(pass, ATTN_ERROR_MEMORY, "out of memory");
-            return false;
-        }
-    }
-    for (int64_t r = 0; r < rows && cache->length > 0; r++) {
-        memcpy(cache->spare + (size_t)(r * capacity) * token,
-               cache->kept + (size_t)((from ? from[r] : r) * old) * token,
-               (size_t)cache->length * token * sizeof(real));
-    }
-    real *const kept = cache->kept;
-    cache->kept = cache->spare, cache->spare = kept;
-    cache->capacity = capacity;
-    if (capacity != old) {
-        free(cache->spare);
-        cache->spare = NULL;
-    }
-    return true;
-}
-
+/* Rows lie further apart: the last one moves first, for its new place is beyond the others' old ones. */
 static bool make_room(attn_nn_pass *pass, attn_nn_attention_cache *cache) {
     if (cache->length < cache->capacity) return true;
-    const int64_t capacity = cache->capacity ? 2 * cache->capacity : FIRST_CAPACITY;
-    return move_rows(pass, cache, capacity, NULL, cache->rows);
+    const int64_t token = 2 * cache->width, capacity = cache->capacity + MORE;
+    real *const kept = enlarge(cache, capacity);
+    if (kept == NULL) {
+        attn_nn_fail(pass, ATTN_ERROR_MEMORY, "out of memory");
+        return false;
+    }
+    for (int64_t r = cache->rows - 1; r > 0 && cache->length > 0; r--) {
+        memmove(kept + r * capacity * token, kept + r * cache->capacity * token,
+                (size_t)(cache->length * token) * sizeof *kept);
+    }
+    cache->kept = kept, cache->capacity = capacity;
+    return true;
 }
 
 bool attn_nn_attention_reorder(attn_nn_pass *pass, attn_nn_attention_cache *cache,
@@ -61,23 +45,24 @@ bool attn_nn_attention_reorder(attn_nn_pass *pass, attn_nn_attention_cache *cach
         return false;
     }
     if (cache->length == 0) return true;
-    bool same = true;
     for (int64_t r = 0; r < rows; r++) {
         if (from[r] < 0 || from[r] >= cache->rows) {
             attn_nn_fail(pass, ATTN_ERROR_VALUE, "reorder: from: expected rows that there are");
             return false;
         }
-        same = same && from[r] == r;
     }
-    if (!same && !move_rows(pass, cache, cache->capacity, from, rows)) return false;
+    const int64_t token = 2 * cache->width;
+    if (!attn_nn_move_rows(pass, cache->kept, cache->capacity * token, cache->length * token, from,
+                           rows, cache->rows)) {
+        return false;
+    }
     cache->rows = rows;
     return true;
 }
 
 void attn_nn_attention_cache_free(attn_nn_attention_cache *cache) {
     free(cache->kept);
-    free(cache->spare);
-    cache->kept = cache->spare = NULL;
+    cache->kept = NULL;
     cache->width = cache->rows = cache->length = cache->capacity = 0;
 }
 

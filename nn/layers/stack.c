@@ -3,6 +3,15 @@
 
 #include "../nn.h"
 
+/* Without a way back nothing of a block is kept but its output: what it took is given back, and `place`
+ * [rows, width] has what it gave. */
+static real *give_back(attn_nn_pass *pass, size_t mark, real *place, const real *y, int64_t count) {
+    if (y == NULL) return NULL;
+    memcpy(place, y, (size_t)count * sizeof *place);
+    attn_nn_release(pass, mark);
+    return place;
+}
+
 static real *normalized(attn_nn_pass *pass, const attn_nn_stack *stack, real *y, int64_t rows) {
     if (attn_nn_failed(pass)) return NULL;
     return stack->norm != NULL ? attn_nn_norm_forward(pass, stack->norm, y, rows) : y;
@@ -14,10 +23,15 @@ attn_nn_real *attn_nn_stack_forward(attn_nn_pass *pass, const attn_nn_stack *sta
                                     const attn_nn_sentences *memory_rows, int64_t shown,
                                     attn_nn_stack_saved *saved) {
     real *y = NULL;
+    const int64_t count = attn_nn_rows(rows) * stack->blocks[0].options.width;
+    const bool keeps = pass->gradients != NULL;
+    real *const place = keeps ? NULL : attn_nn_take(pass, count);
     saved->blocks = attn_nn_take_bytes(pass, (size_t)stack->count * sizeof *saved->blocks);
     for (int64_t i = 0; i < stack->count && !attn_nn_failed(pass); i++) {
+        const size_t mark = attn_nn_mark(pass);
         y = attn_nn_block_forward(pass, &stack->blocks[i], x, rows, memory, memory_rows, i == shown,
                                   &saved->blocks[i]);
+        if (!keeps && i != shown) y = give_back(pass, mark, place, y, count);
         x = y;
     }
     saved->last = y;
@@ -62,11 +76,14 @@ attn_nn_real *attn_nn_stack_step(attn_nn_pass *pass, const attn_nn_stack *stack,
                                  const attn_nn_sentences *memory_rows, attn_nn_block_cache *caches,
                                  int64_t shown, const attn_nn_real **weights) {
     attn_nn_block_saved saved;
-    real *y = NULL;
+    const int64_t count = attn_nn_rows(rows) * stack->blocks[0].options.width;
+    real *const place = attn_nn_take(pass, count), *y = NULL;
     for (int64_t i = 0; i < stack->count && !attn_nn_failed(pass); i++) {
+        const size_t mark = attn_nn_mark(pass);
         const bool wanted = weights != NULL && i == shown;
         y = attn_nn_block_step(pass, &stack->blocks[i], x, rows, memory_rows, wanted, &caches[i],
                                &saved);
+        if (!wanted) y = give_back(pass, mark, place, y, count);
         x = y;
         if (wanted) *weights = saved.cross_heads.weights;
     }

@@ -5,11 +5,9 @@
 typedef struct {
     attn_nn_encoded source;
     attn_nn_scene scene;
-    real **h, **c;  /* [decoder_layers]: [max_rows, hidden] */
-    real *fed;      /* [max_rows, width]; without attention the context, [max_rows, hidden] */
-    real *previous; /* [max_rows, longest]; NULL unless the look remembers */
-    real *moving;   /* [max_rows, the widest of these] */
-    int64_t widest;
+    real **h, **c;   /* [decoder_layers]: [max_rows, hidden] */
+    real *fed;       /* [max_rows, width]; without attention the context, [max_rows, hidden] */
+    real *previous;  /* [max_rows, longest]; NULL unless the look remembers */
     int64_t *starts; /* [source.count + 1]: rows by sentence */
 } searching;
 
@@ -28,9 +26,6 @@ static void take_places(attn_nn_decoder *d, searching *s) {
     const size_t pointers = (size_t)c->decoder_layers * sizeof *s->h;
     s->h = attn_nn_take_bytes(pass, pointers);
     s->c = attn_nn_take_bytes(pass, pointers);
-    s->widest = hidden > longest ? hidden : longest;
-    if (c->width > s->widest) s->widest = c->width;
-    s->moving = attn_nn_take(pass, rows * s->widest);
     s->fed = attn_nn_take_zeros(pass, rows * fed_width(d->model));
     if (attn_nn_look_remembers(&attn_nn_recurrent_of(d->model)->look)) {
         s->previous = attn_nn_take_zeros(pass, rows * longest);
@@ -163,20 +158,17 @@ const real *attn_nn_recurrent_decoder_step(attn_nn_decoder *d, real *x, real *we
     return states;
 }
 
-static void move(searching *s, const int64_t *from, int64_t rows, real *x, int64_t width) {
-    if (x == NULL) return;
-    attn_nn_gather(from, x, rows, width, s->moving);
-    copy_rows(x, s->moving, rows * width);
+static bool move(attn_nn_decoder *d, const int64_t *from, int64_t rows, real *x, int64_t width) {
+    return x == NULL || attn_nn_move_rows(d->pass, x, width, width, from, rows, d->rows);
 }
 
 bool attn_nn_recurrent_decoder_reorder(attn_nn_decoder *d, const int64_t *from, int64_t rows) {
-    searching *const s = d->state;
+    const searching *const s = d->state;
     const attn_nn_config *const c = &d->model->config;
-    for (int64_t l = 0; l < c->decoder_layers; l++) {
-        move(s, from, rows, s->h[l], c->hidden);
-        move(s, from, rows, s->c[l], c->hidden);
+    bool good = true;
+    for (int64_t l = 0; l < c->decoder_layers && good; l++) {
+        good = move(d, from, rows, s->h[l], c->hidden) && move(d, from, rows, s->c[l], c->hidden);
     }
-    move(s, from, rows, s->fed, fed_width(d->model));
-    move(s, from, rows, s->previous, s->scene.longest);
-    return true;
+    return good && move(d, from, rows, s->fed, fed_width(d->model)) &&
+           move(d, from, rows, s->previous, s->scene.longest);
 }

@@ -445,6 +445,64 @@ static void searches_together(void **state) {
     check_search(kinds, MODELS, &o);
 }
 
+/* --- How much ------------------------------------------------------------------------------------- */
+
+/* Each key and value of what was said lies there once, whatever becomes of the rows, and room for 16 tokens
+ * more at most. Beside that there is a number a row while rows are reordered; and malloc may round each of
+ * these up, to a page. */
+static void what_was_said_is_kept_once(void **state) {
+    (void)state;
+    enum { STEPS_SAID = 40, ROOM = 48, ROWS = 12, WIDTH = 8, LAYERS = 2, PAGE = 4096 };
+    const attn_nn_config config = config_of(0);
+    fixture f;
+    open_fixture(&f, &config, 3);
+    attn_nn_pass pass = fixture_pass(&f, false);
+    attn_nn_decoder *const d = attn_nn_decoder_open(f.model, &pass, &sources, ROWS);
+    assert_non_null(d);
+    const int64_t before = heap_bytes();
+    heap_forget_most();
+    for (int64_t step = 0; step < STEPS_SAID; step++) {
+        const int32_t tokens[ROWS] = {BEGIN};
+        real log_p[ROWS * VOCABULARY];
+        int64_t from[ROWS];
+        const int64_t each = step == 0 ? 1 : ROWS / 3;
+        for (int64_t r = 0; r < ROWS; r++) {
+            from[r] = r / (ROWS / 3) * each + (r + 1) % each;
+        }
+        assert_true(attn_nn_decoder_step(d, tokens, log_p, NULL));
+        assert_true(attn_nn_decoder_reorder(d, from, ROWS));
+    }
+    const int64_t said = LAYERS * ROWS * ROOM * 2 * WIDTH * (int64_t)sizeof(real);
+    const int64_t order = ROWS * (int64_t)sizeof(int64_t);
+    assert_in_range(heap_most() - before, said, said + order + (LAYERS + 1) * PAGE);
+    attn_nn_decoder_close(d);
+    close_fixture(&f);
+}
+
+static size_t bytes_of_loss(int64_t layers) {
+    attn_nn_config config = config_of(0);
+    config.width = 32, config.encoder_layers = config.decoder_layers = layers;
+    const attn_nn_objective objective = {.scale = 1};
+    fixture f;
+    small_batch small;
+    attn_nn_loss loss;
+    open_fixture(&f, &config, 3);
+    make_small_batch(&small, VOCABULARY, 5);
+    attn_nn_pass pass = fixture_pass(&f, false);
+    attn_nn_model_loss(f.model, &pass, &small.batch, &objective, &loss);
+    assert_int_equal(pass.status, ATTN_OK);
+    const size_t bytes = attn_nn_arena_bytes(f.arena);
+    close_fixture(&f);
+    return bytes;
+}
+
+/* A row takes some 20 width numbers of each layer, here 5 KiB: 16 layers kept would be 2.4 MiB for the batch's
+ * 30 rows, where the first block of an arena has 1 MiB. */
+static void layers_without_a_way_back_are_not_kept(void **state) {
+    (void)state;
+    assert_int_equal(bytes_of_loss(16), bytes_of_loss(2));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models),
@@ -456,6 +514,8 @@ int main(void) {
         cmocka_unit_test(empty_translations),
         cmocka_unit_test(long_searches),
         cmocka_unit_test(searches_together),
+        cmocka_unit_test(what_was_said_is_kept_once),
+        cmocka_unit_test(layers_without_a_way_back_are_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
