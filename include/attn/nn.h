@@ -336,8 +336,7 @@ ATTN_API attn_nn_real *attn_nn_attention_look(attn_nn_pass *pass, const attn_nn_
 
 /* Self-attention row by row: the keys and values of all rows so far, of so many sequences that grow side
  * by side. Zeroed but for max_rows: empty. It is on the heap, and its owner frees it; it serves one layer,
- * and one pass at a time. Memory: max_rows * capacity * 2 width numbers, once: rows change places in
- * place. The capacity grows by 16 steps. */
+ * and one pass at a time. Memory: max_rows * capacity * 2 width numbers; the capacity grows by 16 steps. */
 typedef struct attn_nn_attention_cache {
     int64_t max_rows;     /* sequences that there is room for */
     int64_t width;        /* of the layer; from the first step on */

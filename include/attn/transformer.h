@@ -140,8 +140,8 @@ typedef struct attn_nn_stack_saved {
     const attn_nn_real *last;    /* what the norm was given */
 } attn_nn_stack_saved;
 
-/* As attn_nn_block_forward; the weights are those of block `shown`, -1: of none. In a pass without
- * gradients only they are saved, and each other block gives back what it took. */
+/* As attn_nn_block_forward; the weights are those of block `shown`, -1: of none. A pass without gradients
+ * goes no way back: of other blocks nothing is saved. */
 ATTN_API attn_nn_real *attn_nn_stack_forward(attn_nn_pass *pass, const attn_nn_stack *stack,
                                              const attn_nn_real *x, const attn_nn_sentences *rows,
                                              const attn_nn_real *memory,

@@ -7,33 +7,37 @@
 
 /* --- Room, and order ------------------------------------------------------------------------------ */
 
-/* Room grows by so many steps. Every row that there is is then moved; but each step's attention reads all of
- * them, so that costs a sixteenth of what it does. */
+/* Room grows by so many steps. Every sequence is then moved; but each step reads all of them, so that costs a
+ * sixteenth of what it does. */
 enum { MORE = 16 };
 
-/* The cache's memory for `capacity` steps of max_rows sequences; something to point at for none. */
-static real *enlarge(const attn_nn_attention_cache *cache, int64_t capacity) {
+/* Room for max_rows sequences of `capacity` steps; something to point at for none. */
+static bool resize(attn_nn_attention_cache *cache, int64_t capacity) {
     size_t size = sizeof(real);
-    const bool overflows = __builtin_mul_overflow(size, (size_t)cache->max_rows, &size) ||
-                           __builtin_mul_overflow(size, (size_t)capacity, &size) ||
-                           __builtin_mul_overflow(size, (size_t)(2 * cache->width), &size);
-    return overflows ? NULL : realloc(cache->kept, size ? size : 1);
+    if (__builtin_mul_overflow(size, (size_t)cache->max_rows, &size) ||
+        __builtin_mul_overflow(size, (size_t)capacity, &size) ||
+        __builtin_mul_overflow(size, (size_t)(2 * cache->width), &size)) {
+        return false;
+    }
+    real *const kept = realloc(cache->kept, size ? size : 1);
+    if (kept == NULL) return false;
+    cache->kept = kept;
+    return true;
 }
 
-/* Rows lie further apart: the last one moves first, for its new place is beyond the others' old ones. */
+/* Sequences lie further apart: the last one moves first, for its new place is beyond the others' old ones. */
 static bool make_room(attn_nn_pass *pass, attn_nn_attention_cache *cache) {
-    if (cache->length < cache->capacity) return true;
-    const int64_t token = 2 * cache->width, capacity = cache->capacity + MORE;
-    real *const kept = enlarge(cache, capacity);
-    if (kept == NULL) {
+    const int64_t old = cache->capacity, capacity = old + MORE, step = 2 * cache->width;
+    if (cache->length < old) return true;
+    if (!resize(cache, capacity)) {
         attn_nn_fail(pass, ATTN_ERROR_MEMORY, "out of memory");
         return false;
     }
     for (int64_t r = cache->rows - 1; r > 0 && cache->length > 0; r--) {
-        memmove(kept + r * capacity * token, kept + r * cache->capacity * token,
-                (size_t)(cache->length * token) * sizeof *kept);
+        memmove(cache->kept + r * capacity * step, cache->kept + r * old * step,
+                (size_t)(cache->length * step) * sizeof *cache->kept);
     }
-    cache->kept = kept, cache->capacity = capacity;
+    cache->capacity = capacity;
     return true;
 }
 
@@ -51,8 +55,8 @@ bool attn_nn_attention_reorder(attn_nn_pass *pass, attn_nn_attention_cache *cach
             return false;
         }
     }
-    const int64_t token = 2 * cache->width;
-    if (!attn_nn_move_rows(pass, cache->kept, cache->capacity * token, cache->length * token, from,
+    const int64_t step = 2 * cache->width;
+    if (!attn_nn_move_rows(pass, cache->kept, cache->capacity * step, cache->length * step, from,
                            rows, cache->rows)) {
         return false;
     }

@@ -3,18 +3,22 @@
 
 #include "../nn.h"
 
-/* Without a way back nothing of a block is kept but its output: what it took is given back, and `place`
- * [rows, width] has what it gave. */
-static real *give_back(attn_nn_pass *pass, size_t mark, real *place, const real *y, int64_t count) {
-    if (y == NULL) return NULL;
-    memcpy(place, y, (size_t)count * sizeof *place);
-    attn_nn_release(pass, mark);
-    return place;
-}
-
 static real *normalized(attn_nn_pass *pass, const attn_nn_stack *stack, real *y, int64_t rows) {
     if (attn_nn_failed(pass)) return NULL;
     return stack->norm != NULL ? attn_nn_norm_forward(pass, stack->norm, y, rows) : y;
+}
+
+/* Where there is no way back, what a block took is given back as soon as its result lies in `kept`. */
+static real *keep_result(attn_nn_pass *pass, const real *y, real *kept, size_t mark,
+                         int64_t count) {
+    if (y == NULL) return NULL;
+    memcpy(kept, y, (size_t)count * sizeof *kept);
+    attn_nn_release(pass, mark);
+    return kept;
+}
+
+static int64_t size_of(const attn_nn_stack *stack, int64_t rows) {
+    return stack->count > 0 ? rows * stack->blocks[0].self.width : 0;
 }
 
 attn_nn_real *attn_nn_stack_forward(attn_nn_pass *pass, const attn_nn_stack *stack,
@@ -23,15 +27,14 @@ attn_nn_real *attn_nn_stack_forward(attn_nn_pass *pass, const attn_nn_stack *sta
                                     const attn_nn_sentences *memory_rows, int64_t shown,
                                     attn_nn_stack_saved *saved) {
     real *y = NULL;
-    const int64_t count = attn_nn_rows(rows) * stack->blocks[0].options.width;
-    const bool keeps = pass->gradients != NULL;
-    real *const place = keeps ? NULL : attn_nn_take(pass, count);
+    const int64_t count = size_of(stack, attn_nn_rows(rows));
     saved->blocks = attn_nn_take_bytes(pass, (size_t)stack->count * sizeof *saved->blocks);
+    real *const kept = pass->gradients == NULL ? attn_nn_take(pass, count) : NULL;
     for (int64_t i = 0; i < stack->count && !attn_nn_failed(pass); i++) {
         const size_t mark = attn_nn_mark(pass);
         y = attn_nn_block_forward(pass, &stack->blocks[i], x, rows, memory, memory_rows, i == shown,
                                   &saved->blocks[i]);
-        if (!keeps && i != shown) y = give_back(pass, mark, place, y, count);
+        if (kept != NULL && i != shown) y = keep_result(pass, y, kept, mark, count);
         x = y;
     }
     saved->last = y;
@@ -76,14 +79,15 @@ attn_nn_real *attn_nn_stack_step(attn_nn_pass *pass, const attn_nn_stack *stack,
                                  const attn_nn_sentences *memory_rows, attn_nn_block_cache *caches,
                                  int64_t shown, const attn_nn_real **weights) {
     attn_nn_block_saved saved;
-    const int64_t count = attn_nn_rows(rows) * stack->blocks[0].options.width;
-    real *const place = attn_nn_take(pass, count), *y = NULL;
+    real *y = NULL;
+    const int64_t count = size_of(stack, attn_nn_rows(rows));
+    real *const kept = attn_nn_take(pass, count);
     for (int64_t i = 0; i < stack->count && !attn_nn_failed(pass); i++) {
-        const size_t mark = attn_nn_mark(pass);
         const bool wanted = weights != NULL && i == shown;
+        const size_t mark = attn_nn_mark(pass);
         y = attn_nn_block_step(pass, &stack->blocks[i], x, rows, memory_rows, wanted, &caches[i],
                                &saved);
-        if (!wanted) y = give_back(pass, mark, place, y, count);
+        if (!wanted) y = keep_result(pass, y, kept, mark, count);
         x = y;
         if (wanted) *weights = saved.cross_heads.weights;
     }

@@ -79,6 +79,15 @@ static void step_range(arrays *a, const attn_nn_adam_options *o, const attn_nn_l
                  a->square);
 }
 
+/* check_element's own roundings are to be nothing beside u. Valgrind computes long double as double. */
+static void need_long_double(void) {
+    const volatile long double one = 1, little = u / 64;
+    if (one + little != one) return;
+    print_message(
+        "SKIP: long double has no more digits here than the numbers that it is to check\n");
+    skip();
+}
+
 /* One step from `was` to `is` in long double, its constants rounded as those of the library are. With
  * every operation off by u, relatively:
  *   g: u. (1 - keep)g: 2u; 1 - keep itself is exact (Sterbenz) as keep >= 1/2.
@@ -116,6 +125,7 @@ static const attn_nn_adam_options adam_options = {0.9, 0.98, 1e-9, 0.1};
 
 static void adam_as_written(void **state) {
     (void)state;
+    need_long_double();
     arrays a = arrays_of(1);
     for (int64_t step = 1; step <= 40; step++) {
         arrays was = arrays_like(&a);
@@ -168,6 +178,7 @@ static void adam_in_ranges(void **state) {
 /* Parameters of one row do not decay; nothing beyond the range moves. */
 static void adam_with_a_layout(void **state) {
     (void)state;
+    need_long_double();
     attn_nn_layout layout = {0};
     const int64_t matrix = attn_nn_layout_add(&layout, "matrix", 20, 21, ATTN_NN_ZERO, 0);
     const int64_t vector = attn_nn_layout_add(&layout, "vector", 1, 37, ATTN_NN_ZERO, 0);
