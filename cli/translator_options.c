@@ -139,7 +139,10 @@ const cli_option cli_extraction_options[] = {
 
 bool cli_extraction_settings(cli_extraction *e, const translator *t, io_error *error) {
     const attn_nn_config *const config = attn_nn_model_config(t->file.model);
-    const int64_t layers = config->family == ATTN_NN_TRANSFORMER ? config->decoder_layers : 1;
+    const bool transformer = config->family == ATTN_NN_TRANSFORMER;
+    const bool splits = transformer || config->look == ATTN_NN_LOOK_MULTI_HEAD;
+    const int64_t layers = transformer ? config->decoder_layers : 1;
+    const int64_t heads = splits ? config->heads : 1;
     if (e->layer > layers) {
         return io_fail(error, "--layer %lld: expected at most %lld", (long long)e->layer,
                        (long long)layers);
@@ -150,9 +153,9 @@ bool cli_extraction_settings(cli_extraction *e, const translator *t, io_error *e
     e->align.layer = e->layer;
     e->align.head_count = e->heads.count;
     for (int i = 0; i < e->heads.count; i++) {
-        if (e->heads.values[i] >= config->heads) {
+        if (e->heads.values[i] >= heads) {
             return io_fail(error, "--heads %lld: expected numbers below %lld",
-                           (long long)e->heads.values[i], (long long)config->heads);
+                           (long long)e->heads.values[i], (long long)heads);
         }
         e->align.heads[i] = e->heads.values[i];
     }

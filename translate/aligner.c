@@ -116,7 +116,8 @@ static bool pair_weights(const job *j, const attn_nn_real *all, int64_t heads, i
                          int64_t longest, int64_t first_row, const side_by_side *p, float *mean) {
     const align_options *const o = j->options;
     const attn_nn_config *const config = attn_nn_model_config(j->translator->file.model);
-    const int64_t count = o->head_count > 0 ? o->head_count : config->align_heads;
+    const int64_t taught = config->align_heads < heads ? config->align_heads : heads;
+    const int64_t count = o->head_count > 0 ? o->head_count : taught;
     const int64_t columns = p->source.count + 1;
     const bool as_taught = o->head_count == 0 && o->layer == 0 && config->align_after;
     const int64_t after = o->shifted || as_taught ? 1 : 0;

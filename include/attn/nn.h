@@ -442,7 +442,7 @@ typedef struct attn_nn_config {
     int64_t width;          /* of embeddings and of a row [256] */
     int64_t encoder_layers; /* [3; recurrent 1] */
     int64_t decoder_layers; /* [as encoder_layers] */
-    int64_t heads;          /* [4] */
+    int64_t heads;          /* [4]; recurrent models: of a multi-head look, others are one head */
     bool untied;            /* the output has weights of its own, not the embedding's */
     double dropout;         /* of embeddings and sublayers' outputs */
 

@@ -255,6 +255,19 @@ def test_a_model_without_attention(attn, works, refuses, text):
     assert "AER" not in works(*command).stdout
 
 
+@pytest.mark.parametrize("name", ["lstm", "lstm-dot"])
+def test_a_recurrent_model_has_one_head(attn, works, refuses, text, name):
+    """Its weights are links without being asked for by number."""
+    sizes = ["--model", name, "--set=width=8", "--set=hidden=8"]
+    options = ["--data", "train.tsv", "--output", "r.safetensors", "--steps=2", "--tokens=400"]
+    assert attn("train", *options, *sizes).returncode == 0
+    command = ["align", "--model", "r.safetensors", "--data", "dev.tsv"]
+    expected = works(*command, "--heads", "0").stdout
+    assert len(expected.splitlines()) == 20 and "-" in expected
+    assert works(*command).stdout == expected
+    refuses("--heads 1: expected numbers below 1", *command, "--heads", "1")
+
+
 def test_guided_models_align(attn, text):
     """Taught the true links, the weights find them: AER falls well below that of a diagonal."""
     words = {**toy.NOUNS, **toy.ADJECTIVES, **toy.VERBS, ".": "."}
