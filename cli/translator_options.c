@@ -15,7 +15,8 @@ const cli_search cli_search_defaults = {
 #define AT(field) offsetof(cli_search, field)
 
 const cli_option cli_model_options[] = {
-    {"model", "FILE", "a model that attn train made (French to English)", cli_text, AT(model)},
+    {"model", "FILE", "a model that attn train made, or fr-en or fr-en-lstm (fr-en)", cli_text,
+     AT(model)},
     {"threads", "N", "how many threads (0: OMP_NUM_THREADS or all)", cli_count, AT(threads)},
     {0},
 };
@@ -37,10 +38,10 @@ const cli_option cli_search_options[] = {
 
 /* --- The model that is there ------------------------------------------------------------------------ */
 
-static const char default_name[] = "fr-en.safetensors";
+static const char default_name[] = "fr-en";
 
-/* FOLDER/share/attn/NAME, where FOLDER is that of the command, or the one above it. */
-static bool find_default(char *path, size_t size) {
+/* FOLDER/share/attn/NAME.safetensors, where FOLDER is that of the command, or the one above it. */
+static bool find_shipped(const char *name, char *path, size_t size) {
     char folder[PATH_MAX];
     const ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
     if (length <= 0) return false;
@@ -49,22 +50,25 @@ static bool find_default(char *path, size_t size) {
         char *const slash = strrchr(folder, '/');
         if (slash == NULL) return false;
         *slash = 0;
-        const int used = snprintf(path, size, "%s/share/attn/%s", folder, default_name);
+        const int used = snprintf(path, size, "%s/share/attn/%s.safetensors", folder, name);
         if (used > 0 && (size_t)used < size && access(path, R_OK) == 0) return true;
     }
     return false;
 }
 
 bool cli_load_translator(translator *t, cli_search *search, io_error *error) {
-    char found[PATH_MAX + sizeof default_name + 16];
+    char found[2 * PATH_MAX];
     const char *path = search->model ? search->model : getenv("ATTN_MODEL");
     if (path == NULL) {
-        if (!find_default(found, sizeof found)) {
+        if (!find_shipped(default_name, found, sizeof found)) {
             return io_fail(error,
-                           "--model is missing: expected a file, for share/attn/%s is not "
-                           "beside this command",
+                           "--model is missing: expected a file, for share/attn/%s.safetensors is "
+                           "not beside this command",
                            default_name);
         }
+        path = found;
+    } else if (strchr(path, '/') == NULL && access(path, F_OK) != 0 &&
+               find_shipped(path, found, sizeof found)) {
         path = found;
     }
     search->threads = translate_use_threads((int)(search->threads < 4096 ? search->threads : 4096));

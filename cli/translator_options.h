@@ -20,8 +20,9 @@ extern const cli_search cli_search_defaults;
 extern const cli_option cli_model_options[];  /* --model, --threads */
 extern const cli_option cli_search_options[]; /* --beam, ... */
 
-/* Makes search->threads the number of them, and loads the chosen model, or the one that libattn brings: ATTN_MODEL, or fr-en.safetensors in
- * share/attn beside the command's folder, or in it. */
+/* Makes search->threads the number of them, and loads the chosen model: the file or, if there is none,
+ * the one of that name that libattn brings, in share/attn beside the command's folder or in it; without
+ * a choice, ATTN_MODEL, or fr-en. */
 bool cli_load_translator(translator *t, cli_search *search, io_error *error);
 
 /* What the search is told. */
