@@ -109,8 +109,9 @@ ATTN_API size_t attn_nn_arena_bytes(const attn_nn_arena *arena); /* held now */
  * hundreds little faster (docs/BENCHMARKS.md). A row of such a product has the same bits whatever rows are
  * beside it; a search with it finds the same for a sentence, to the bit, whatever else it searches for.
  *
- * It is a copy: values may change or go afterwards, but `layout` must stay, and so must its parameters. Any number
- * of passes may use it at once. context: for its instruction set; NULL: the default one. Returns NULL if there is no memory. */
+ * It is a copy, which does not follow values that change; `layout` must stay as it is. Any number of
+ * passes may use it at once. context: for its instruction set; NULL: the default one. Memory: as much as
+ * the values. Returns NULL if there is none. */
 typedef struct attn_nn_packed attn_nn_packed;
 
 ATTN_API attn_nn_packed *attn_nn_pack(const attn_nn_layout *layout, const attn_nn_real *values,

@@ -9,6 +9,7 @@ INLINE void panel_tile(int rows, const REAL *x, int64_t x_step, const REAL *pane
     vec sum[PANEL_ROWS][PANEL_VECS];
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < PANEL_VECS; v++) sum[r][v] = NAME(splat)(0);
+        if (keep) NAME(prefetch)(y, r * y_step, PANEL); /* rows lie far apart */
     }
     for (int64_t k = 0; k < inner; k++) {
         vec w[PANEL_VECS];

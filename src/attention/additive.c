@@ -185,7 +185,7 @@ bool attn_additive_row_sees(const attn_worker *w, const attn_tile *tile, int row
 
 static bool key_is_seen(const attn_worker *w, const attn_tile *tile, int first_row, int rows,
                         int key) {
-    for (int r = 0; r < rows; r++)
+    for (int r = rows - 1; r >= 0; r--) /* causal: the last row sees most */
         if (is_seen(w, tile, first_row + r, key)) return true;
     return false;
 }
