@@ -9,6 +9,7 @@ in numbers that carry their rounding (rounded.py); their values must be PyTorch'
 
 import ctypes as c
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="no torch here: ./check gradients runs this with it")
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench"), str(Path(__file__).parent)]
+from libattn_nn import Layout, Parameter, Pass, Recurrent, Sentences
+from libattn_nn import RecurrentSaved as Saved
 from rounded import ONE, Rounded, beside, rows, sigmoid, tanh
 
-ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(os.environ.get("ATTN_BIN", ROOT / "build" / "attn")).with_name("libattn_nn.so")
 if not LIBRARY.exists():
     pytest.skip(f"{LIBRARY} is not built", allow_module_level=True)
@@ -34,40 +38,6 @@ KINDS = {"lstm": (0, 4, torch.nn.LSTM), "gru": (1, 3, torch.nn.GRU)}
 
 def pointer(array):
     return array.ctypes.data if array is not None else None
-
-
-class Layout(c.Structure):
-    _fields_ = [("parameters", c.c_void_p), ("count", c.c_int64), ("capacity", c.c_int64),
-                ("size", c.c_int64), ("failed", c.c_bool)]  # fmt: skip
-
-
-class Parameter(c.Structure):
-    _fields_ = [("name", c.c_char * 96), ("rows", c.c_int64), ("columns", c.c_int64),
-                ("offset", c.c_int64), ("start", c.c_int), ("scale", c.c_double)]  # fmt: skip
-
-
-class Pass(c.Structure):
-    _fields_ = [("values", c.c_void_p), ("gradients", c.c_void_p), ("arena", c.c_void_p),
-                ("context", c.c_void_p), ("training", c.c_bool), ("seed", c.c_uint64),
-                ("draws", c.c_uint64), ("status", c.c_int), ("interrupted", c.c_void_p),
-                ("user", c.c_void_p)]  # fmt: skip
-
-
-class Sentences(c.Structure):
-    _fields_ = [("count", c.c_int64), ("starts", c.c_void_p), ("tokens", c.c_void_p)]
-
-
-class Linear(c.Structure):
-    _fields_ = [(name, c.c_int64) for name in ("in_", "out", "weight", "bias")]
-
-
-class Recurrent(c.Structure):
-    _fields_ = [("cell", c.c_int), ("in_", c.c_int64), ("hidden", c.c_int64),
-                ("reversed", c.c_bool), ("input", Linear), ("state", Linear)]  # fmt: skip
-
-
-class Saved(c.Structure):
-    _fields_ = [(name, c.c_void_p) for name in ("steps", "gates", "cells", "h", "h0", "c0")]
 
 
 @pytest.fixture(scope="module")
