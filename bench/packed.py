@@ -27,15 +27,9 @@ ROWS = (1, 2, 5, 16, 40, 128, 640)
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     root = Path(__file__).resolve().parent.parent
-    parser.add_argument(
-        "--library", default=root / "build" / "libattn_nn.so", type=Path
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="for each side of each size"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes, no figures to speak of"
-    )
+    parser.add_argument("--library", default=root / "build" / "libattn_nn.so", type=Path)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each side of each size")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, no figures to speak of")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     return parser.parse_args()
 
@@ -46,9 +40,7 @@ class Product:
     def __init__(self, library, out, inner):
         self.library = library
         self.layout = libattn_nn.Layout()
-        self.layer = library.linear_make(
-            c.byref(self.layout), b"layer", inner, out, True
-        )
+        self.layer = library.linear_make(c.byref(self.layout), b"layer", inner, out, True)
         self.walk = libattn_nn.Walk(library, self.layout)
         random = np.random.default_rng(0)
         self.walk.values[:] = random.standard_normal(self.layout.size, dtype=np.float32)
@@ -74,9 +66,7 @@ class Product:
         walk, layer = self.walk, self.layer
         walk.c.packed = self.packed if packed else None
         with walk.mark():
-            at = self.library.linear_forward(
-                c.byref(walk.c), c.byref(layer), x.ctypes.data, len(x)
-            )
+            at = self.library.linear_forward(c.byref(walk.c), c.byref(layer), x.ctypes.data, len(x))
             y = walk.result(at, len(x), layer.out)
         named = libattn_nn.named(self.layout, walk.values.astype(np.float64))
         weight, bias, x = (
@@ -104,9 +94,7 @@ def main():
     for out, inner in ((70, 16),) if options.quick else LAYERS:
         product, lines = Product(library, out, inner), []
         for rows in ROWS[:3] if options.quick else ROWS:
-            x = np.random.default_rng(rows).standard_normal(
-                (rows, inner), dtype=np.float32
-            )
+            x = np.random.default_rng(rows).standard_normal((rows, inner), dtype=np.float32)
             for packed in (False, True):
                 product.check(x, packed)
             blas, panels = timing.interleave(
@@ -116,9 +104,7 @@ def main():
             lines.append([str(rows), gigaflops(blas, rows, out, inner),
                           gigaflops(panels, rows, out, inner), f"{blas.ratio(panels):.2f}"])  # fmt: skip
         print(f"{inner} to {out}")
-        report.print_table(
-            ["rows", "BLAS, GFLOP/s", "packed", "ratio"], lines, options.markdown
-        )
+        report.print_table(["rows", "BLAS, GFLOP/s", "packed", "ratio"], lines, options.markdown)
         product.close()
 
 

@@ -277,6 +277,7 @@ bool cli_translate(int argc, char **argv, io_error *error) {
     const bool good = check(&settings, argc, argv, error) &&
                       (!settings.html || translate_page_open(&w.page, settings.html, error)) &&
                       cli_load_translator(&w.translator, &settings.search, error) &&
+                      translator_pack(&w.translator, error) &&
                       cli_search_settings(&settings.search, &w.translator, &w.options, error) &&
                       cli_extraction_settings(&settings.extraction, &w.translator, error) &&
                       want_weights(&w, error) && run(&w, argc, argv, error);

@@ -27,6 +27,9 @@ static inline bool attn_nn_failed(const attn_nn_pass *pass) {
     return pass->status != ATTN_OK;
 }
 
+/* No size of a model that fits a machine reaches this; products of three of them fit int64_t. */
+enum { SIZE_LIMIT = 1 << 20 };
+
 /* The row functions for the pass's instruction set. */
 const attn_nn_kernels *attn_nn_kernels_of(const attn_nn_pass *pass);
 

@@ -84,16 +84,13 @@ static int64_t parameter_at(const attn_nn_layout *layout, int64_t offset) {
     return low;
 }
 
-/* Row by row and term by term, for a W of one row: a parameter that has no panels. */
-static void multiply_plainly(const real *w, int64_t w_step, const real *x, int64_t x_step, real *y,
-                             int64_t y_step, int64_t rows, int64_t columns, int64_t inner,
-                             bool keep) {
+/* One number a row, term by term: of a W of one row, which has no panels. */
+static void multiply_row(const real *w, int64_t inner, const real *x, int64_t x_step, real *y,
+                         int64_t y_step, int64_t rows, bool keep) {
     for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = 0; c < columns; c++) {
-            real sum = 0;
-            for (int64_t k = 0; k < inner; k++) sum += x[r * x_step + k] * w[c * w_step + k];
-            y[r * y_step + c] = keep ? y[r * y_step + c] + sum : sum;
-        }
+        real sum = 0;
+        for (int64_t k = 0; k < inner; k++) sum += x[r * x_step + k] * w[k];
+        y[r * y_step] = keep ? y[r * y_step] + sum : sum;
     }
 }
 
@@ -103,8 +100,7 @@ static void multiply_packed(const attn_nn_packed *packed, const attn_nn_pass *pa
     const int64_t i = parameter_at(packed->layout, w->weight);
     const attn_nn_parameter *const p = &packed->layout->parameters[i];
     if (packed->places[i] < 0) {
-        multiply_plainly(pass->values + w->weight, w->step, x, x_step, y, y_step, rows, w->rows,
-                         w->columns, keep);
+        multiply_row(pass->values + w->weight, w->columns, x, x_step, y, y_step, rows, keep);
         return;
     }
     const int panel = packed->kernels->panel;

@@ -15,10 +15,13 @@ bool translator_load(translator *t, const char *path, io_error *error) {
         io_describe(error, "%s: has no subwords: expected a model that attn train made", path);
     good = good && text_subword_from_bytes(&t->subword, t->file.subwords, t->file.subwords_size,
                                            path, error);
-    if (good) t->packed = attn_nn_pack(attn_nn_model_layout(t->file.model), t->file.values, NULL);
-    if (good && t->packed == NULL) good = io_fail(error, "out of memory");
     if (!good) translator_free(t);
     return good;
+}
+
+bool translator_pack(translator *t, io_error *error) {
+    t->packed = attn_nn_pack(attn_nn_model_layout(t->file.model), t->file.values, NULL);
+    return t->packed != NULL || io_fail(error, "out of memory");
 }
 
 void translator_free(translator *t) {

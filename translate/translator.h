@@ -12,12 +12,15 @@
 typedef struct translator {
     model_file file;
     text_subword *subword;
-    attn_nn_packed
-        *packed; /* the file's matrices, for fast search; NULL: a search packs them itself */
+    attn_nn_packed *packed; /* translator_pack's; NULL: none */
 } translator;
 
 /* Refuses a model without subwords. On success free it. */
 bool translator_load(translator *t, const char *path, io_error *error);
+
+/* Packs the file's matrices once for all calls of translate_sentences with the file's values; each call
+ * packs them for itself otherwise. For values that stay as they are. */
+bool translator_pack(translator *t, io_error *error);
 void translator_free(translator *t);
 
 /* The search's options for this model, to be changed: its begin, end, unknown and padding are set. */

@@ -105,13 +105,13 @@ ATTN_API void attn_nn_arena_destroy(attn_nn_arena *arena);
 ATTN_API size_t attn_nn_arena_bytes(const attn_nn_arena *arena); /* held now */
 
 /* The matrices of a layout once more, arranged so that products with few rows, as each step of a search
- * has them, need no arranging of their own: on one row some five times as fast as through a BLAS, on
- * hundreds little faster (docs/BENCHMARKS.md). A row of such a product has the same bits whatever rows are
+ * has them, need no arranging of their own: with a few rows up to five times as fast as through
+ * OpenBLAS, with hundreds as fast (docs/BENCHMARKS.md). A row of such a product has the same bits whatever rows are
  * beside it; a search with it finds the same for a sentence, to the bit, whatever else it searches for.
  *
  * It is a copy, which does not follow values that change; `layout` must stay as it is. Any number of
- * passes may use it at once. context: for its instruction set; NULL: the default one. Memory: as much as
- * the values. Returns NULL if there is none. */
+ * passes may use it at once. context: for its instruction set; NULL: the default one. Memory: about as much
+ * as the values. Returns NULL if there is none. */
 typedef struct attn_nn_packed attn_nn_packed;
 
 ATTN_API attn_nn_packed *attn_nn_pack(const attn_nn_layout *layout, const attn_nn_real *values,

@@ -1,7 +1,7 @@
-/* panels.h: y = x W^T with W arranged once for it. A panel is PANEL_VECS vectors of W's rows, which are
- * y's columns, held transposed: element [k][row] at k*PANEL + row. Rows of x are read where they lie, each number one
- * broadcast; a register tile is PANEL_ROWS rows by a panel. Each y is a sum over k in order, whatever rows
- * stand beside it: its bits depend on its own row alone. */
+/* panels.h: y = x W^T with W arranged once for it. A panel is PANEL rows of W, which are y's columns, held
+ * transposed: element [k][row] at k*PANEL + row. Rows of x are read where they lie, each number one
+ * broadcast; a register tile is PANEL_ROWS rows by a panel. Each y is a sum over k in order, whatever
+ * rows stand beside it: its bits depend on its own row alone. */
 enum { PANEL = PANEL_VECS * LANES, PANEL_ROWS = 6 };
 
 INLINE void panel_tile(int rows, const REAL *x, int64_t x_step, const REAL *panel, REAL *y,

@@ -14,9 +14,6 @@ static attn_status refuse(const char *field, const char *expected) {
     return attn_nn_error(ATTN_ERROR_VALUE, sentence);
 }
 
-/* No size of a layer that fits a machine reaches this; products of three of them fit int64_t. */
-enum { SIZE_LIMIT = 1 << 20 };
-
 static bool is_size(int64_t value) {
     return value >= 1 && value <= SIZE_LIMIT;
 }

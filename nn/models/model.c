@@ -28,9 +28,6 @@ static attn_status refuse(const char *field, const char *expected) {
     return attn_nn_error(ATTN_ERROR_VALUE, sentence);
 }
 
-/* No size of a model that fits a machine reaches this; products of three of them fit int64_t. */
-enum { SIZE_LIMIT = 1 << 20 };
-
 static attn_status check_sizes(const attn_nn_config *c) {
     const struct {
         const char *field;

@@ -157,7 +157,6 @@ void attn_call_score(attn_worker *w, const attn_block *b, const attn_tile *tile,
 }
 
 /* The bias comes last, so that what it hides stays hidden. */
-
 void attn_bias_scores(attn_worker *w, const attn_block *b, const attn_tile *tile, void *scores) {
     const attn_score *const s = &w->problem->score;
     if (s->relative) attn_relative_bias(w, b, tile, scores);
